@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0
+
+.PHONY: help run test series tree refresh update clean
+.DEFAULT_GOAL := help
+
+RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
+TREE ?= $(RUSTGEM_CACHE)/tree
+OUT ?= out/series
+export RUSTGEM_CACHE
+
+help: ## show this list
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  KSRC=DIR       use that kernel tree, which is only read, instead of fetching one'
+	@echo '  RUSTGEM_CACHE  where downloads, tools and builds are: $(RUSTGEM_CACHE)'
+
+run: ## build a kernel, boot it, and run IGT on VGEM in C and in Rust
+	@scripts/run
+
+test: ## run the lab's own tests, the round trip of the series, and KUnit
+	@scripts/test
+
+series: ## write the patches that `git am` takes to OUT=out/series
+	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
+
+tree: ## make a kernel git tree with one commit for each patch, in TREE
+	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" "$(TREE)"
+
+refresh: ## take commits, amended or added in TREE, back into the overlay and series/
+	@scripts/series refresh "$(TREE)"
+
+update: ## fetch the newest point release of the kernel
+	@scripts/fetch --update
+
+clean: ## remove the builds, but not the downloads and tools
+	rm -rf "$(RUSTGEM_CACHE)/build" out

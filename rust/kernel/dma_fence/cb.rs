@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Callbacks on fences.
+
+use super::DmaFence;
+use crate::{
+    bindings,
+    container_of,
+    error::to_result,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Completion, //
+    },
+    types::Opaque, //
+};
+use core::{
+    ops::Deref,
+    ptr, //
+};
+use pin_init::PinInit;
+
+/// What is called when a fence is signalled.
+///
+/// It is implemented for what most users need, so look at the implementations before you write your
+/// own.
+pub trait DmaFenceCbFunc: Send + Sync {
+    /// Called once, when the fence is signalled, with how it ended.
+    ///
+    /// # Context
+    ///
+    /// Atomic: the fence's lock is held, interrupts are off, and the thread may be any. So an
+    /// implementation
+    /// - must not sleep,
+    /// - must not ask for the state of the fence, signal another one, or drop the [`DmaFenceCb`]:
+    ///   each needs a lock of the same class, and may deadlock,
+    /// - gets a shared reference, so that nothing is dropped here.
+    fn call(self: Pin<&Self>, status: Result);
+}
+
+/// Completes all who wait for the [`Completion`]. C: `complete_all()`.
+impl DmaFenceCbFunc for Arc<Completion> {
+    #[inline]
+    fn call(self: Pin<&Self>, _status: Result) {
+        self.complete_all();
+    }
+}
+
+/// The error of [`DmaFenceCb::new`]: the fence is signalled already.
+///
+/// Gives back what was to be registered.
+pub struct AlreadySignaled<T> {
+    /// The fence that was to be waited for.
+    pub fence: ARef<DmaFence>,
+    /// The data of the callback, which has not been called.
+    pub data: T,
+}
+
+impl<T> From<AlreadySignaled<T>> for Error {
+    #[inline]
+    fn from(_: AlreadySignaled<T>) -> Self {
+        ENOENT
+    }
+}
+
+/// A callback that is registered on a fence.
+///
+/// Dropping it takes the callback off the fence, or waits until it has run. So it may be dropped in
+/// any context, but not from the callback itself, nor with a lock held that the callback takes.
+///
+/// # Invariants
+///
+/// `self.cb` was registered on `self.fence`, with [`Self::func`], while `self` was at the place where
+/// it is.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::dma_fence::{
+///     DmaFenceCb,
+///     DmaFenceCtx,
+///     DmaFenceNames,
+///     UnarmedDmaFence, //
+/// };
+/// use kernel::sync::{
+///     aref::ARef,
+///     Arc,
+///     Completion, //
+/// };
+///
+/// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+/// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+/// let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+/// let _cb = KBox::pin_init(
+///     DmaFenceCb::new(ARef::from(&*fence), done.clone()),
+///     GFP_KERNEL,
+/// )?;
+///
+/// fence.signal(Ok(()));
+/// done.wait_for_completion();
+/// # Ok::<(), Error>(())
+/// ```
+#[pin_data(PinnedDrop)]
+pub struct DmaFenceCb<T: DmaFenceCbFunc> {
+    #[pin]
+    cb: Opaque<bindings::dma_fence_cb>,
+    fence: ARef<DmaFence>,
+    #[pin]
+    data: T,
+}
+
+// SAFETY: The callback may be taken off in any thread, and `T` is `Send`.
+unsafe impl<T: DmaFenceCbFunc> Send for DmaFenceCb<T> {}
+
+// SAFETY: Nothing but `&DmaFence` and `&T` can be had from a shared reference, and both are `Sync`.
+unsafe impl<T: DmaFenceCbFunc> Sync for DmaFenceCb<T> {}
+
+impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
+    /// Returns an initialiser that registers a callback on `fence`.
+    ///
+    /// To split what may fail from what may not, allocate first and use
+    /// [`InPlaceWrite::write_pin_init`].
+    ///
+    /// May be used in any context, but not from a callback of `fence`. C:
+    /// `dma_fence_add_callback()`.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadySignaled`], i.e. [`ENOENT`], if the fence is signalled. Then the callback is not
+    /// called.
+    pub fn new(fence: ARef<DmaFence>, data: T) -> impl PinInit<Self, AlreadySignaled<T>> {
+        let init = move |slot: *mut Self| {
+            // SAFETY: `slot` is valid for writes. The callback may run as soon as it is registered,
+            // so all that it reads is written first.
+            unsafe {
+                (&raw mut (*slot).fence).write(fence);
+                (&raw mut (*slot).data).write(data);
+            }
+
+            // SAFETY: `slot` was written above.
+            let fence = unsafe { &(*slot).fence };
+
+            // SAFETY:
+            // - `fence` is valid, and stays so while `slot` owns a reference.
+            // - `cb` is pinned, and `drop()` takes it off the fence before its memory goes.
+            //
+            // INVARIANT: The callback is registered at its final place.
+            let ret = unsafe {
+                bindings::dma_fence_add_callback(
+                    fence.as_raw(),
+                    Opaque::cast_into(&raw const (*slot).cb),
+                    Some(Self::func),
+                )
+            };
+
+            if to_result(ret).is_err() {
+                // SAFETY: Both were written above and are moved out once, as nothing is dropped in
+                // a `slot` whose initialisation fails. The callback is not registered, so nobody
+                // else has seen them.
+                return Err(unsafe {
+                    AlreadySignaled {
+                        fence: ptr::read(&raw const (*slot).fence),
+                        data: ptr::read(&raw const (*slot).data),
+                    }
+                });
+            }
+
+            Ok(())
+        };
+
+        // SAFETY: `init` initialises `slot` if it returns `Ok`, and leaves nothing in it to be
+        // dropped if it returns `Err`.
+        unsafe { pin_init::pin_init_from_closure(init) }
+    }
+
+    /// Returns the fence that the callback is registered on.
+    #[inline]
+    pub fn fence(&self) -> &DmaFence {
+        &self.fence
+    }
+
+    /// # Safety
+    ///
+    /// To be called by C only, for a `cb` that [`DmaFenceCb::new`] registered on `fence`.
+    unsafe extern "C" fn func(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
+        // SAFETY: By the safety requirements, `cb` is in a `Self`. `drop()` takes the lock that C
+        // holds now, so it stays valid until this returns.
+        let this = unsafe { &*container_of!(Opaque::cast_from(cb), Self, cb) };
+
+        // SAFETY: `fence` is valid. Its error is set before it is signalled, and never after.
+        let status = to_result(unsafe { (*fence).error });
+
+        // SAFETY: `data` is pinned with `this`.
+        unsafe { Pin::new_unchecked(&this.data) }.call(status);
+    }
+}
+
+impl<T: DmaFenceCbFunc> Deref for DmaFenceCb<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+#[pinned_drop]
+impl<T: DmaFenceCbFunc> PinnedDrop for DmaFenceCb<T> {
+    #[inline]
+    fn drop(self: Pin<&mut Self>) {
+        // Even after the callback was called: it may still be running, and this takes its lock.
+        //
+        // SAFETY: By the type invariant, `cb` was registered on `fence`.
+        unsafe { bindings::dma_fence_remove_callback(self.fence.as_raw(), self.cb.get()) };
+    }
+}

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The emitter's side of fences: timelines, their names, and the fences on them.
+
+use super::DmaFence;
+use crate::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
+    bindings,
+    prelude::*,
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        Refcount, //
+    },
+    types::Opaque, //
+};
+use core::{
+    mem::MaybeUninit,
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+
+/// The size of a name, its NUL included: that of the fields of `struct sync_fence_info`, which is
+/// where user space reads names.
+const NAME_SIZE: usize = 32;
+
+/// The names of a driver and of one of its timelines.
+///
+/// Others see them in debugfs, in traces and, through `SYNC_IOC_FILE_INFO`, in user space, for as
+/// long as a fence is not signalled.
+///
+/// # Invariants
+///
+/// - `driver` and `timeline` contain a NUL.
+/// - The allocation comes from `Kmalloc`, and is given back through `kvfree_call_rcu()` when
+///   `refcount` drops to zero.
+pub struct DmaFenceNames {
+    rcu: Opaque<bindings::kvfree_rcu_head>,
+    refcount: Refcount,
+    driver: [u8; NAME_SIZE],
+    timeline: [u8; NAME_SIZE],
+}
+
+// SAFETY: Apart from its reference count, which is atomic, a `DmaFenceNames` never changes, and its
+// last reference may be dropped in any context.
+unsafe impl Send for DmaFenceNames {}
+
+// SAFETY: As for `Send`.
+unsafe impl Sync for DmaFenceNames {}
+
+impl DmaFenceNames {
+    /// Allocates the names of a driver and of a timeline.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENAMETOOLONG`] if a name has more than 31 bytes, which is what user space can be told.
+    /// - [`ENOMEM`] if there is no memory.
+    pub fn new(driver: &CStr, timeline: &CStr) -> Result<ARef<Self>> {
+        let copy = |name: &CStr| -> Result<[u8; NAME_SIZE]> {
+            let bytes = name.to_bytes_with_nul();
+            let mut copy = [0; NAME_SIZE];
+            copy.get_mut(..bytes.len())
+                .ok_or(ENAMETOOLONG)?
+                .copy_from_slice(bytes);
+            Ok(copy)
+        };
+
+        // INVARIANT: `copy` keeps the NUL of each name, and `KBox` allocates from `Kmalloc`.
+        let names = KBox::new(
+            Self {
+                rcu: Opaque::uninit(),
+                refcount: Refcount::new(1),
+                driver: copy(driver)?,
+                timeline: copy(timeline)?,
+            },
+            GFP_KERNEL,
+        )?;
+
+        // SAFETY: The initial reference goes to the `ARef`. `KBox::into_raw()` is never null.
+        Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(KBox::into_raw(names))) })
+    }
+}
+
+// SAFETY: The names are freed only once `refcount` is zero.
+unsafe impl AlwaysRefCounted for DmaFenceNames {
+    #[inline]
+    fn inc_ref(&self) {
+        self.refcount.inc();
+    }
+
+    #[inline]
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller owns a reference, so `obj` is valid until it is given up here.
+        if unsafe { obj.as_ref() }.refcount.dec_and_test() {
+            // SAFETY:
+            // - By the type invariants, the allocation comes from `Kmalloc`; nobody owns a
+            //   reference to it any more.
+            // - Readers under RCU that found it through an unsignalled fence are waited for.
+            // - `rcu` is less than 4096 bytes into the allocation.
+            unsafe {
+                bindings::kvfree_call_rcu(
+                    Opaque::cast_into(&raw const (*obj.as_ptr()).rcu),
+                    obj.as_ptr().cast(),
+                )
+            };
+        }
+    }
+}
+
+/// The allocation of a fence that a Rust driver emits.
+///
+/// C frees it through `dma_fence_free()`, so `fence` comes first, and no destructor runs.
+///
+/// # Invariants
+///
+/// Until `fence` is signalled, a reference to `names` is owned. `names` never changes.
+#[repr(C)]
+struct Emitted {
+    fence: DmaFence,
+    names: NonNull<DmaFenceNames>,
+}
+
+impl Emitted {
+    /// There is no `release` and no `wait`, so C forgets this table when the fence is signalled.
+    const OPS: &'static bindings::dma_fence_ops = {
+        static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
+            get_driver_name: Some(Emitted::get_driver_name),
+            get_timeline_name: Some(Emitted::get_timeline_name),
+            ..pin_init::zeroed()
+        };
+        &OPS
+    };
+
+    /// # Safety
+    ///
+    /// `fence` must be the `fence` of an [`Emitted`], and be unsignalled, or have been so in the
+    /// present RCU read-side critical section.
+    unsafe fn names<'a>(fence: *mut bindings::dma_fence) -> &'a DmaFenceNames {
+        // CAST: `Emitted` is `repr(C)` and starts with the fence.
+        // SAFETY: By the safety requirements, `fence` is in an `Emitted`. By its invariant, the
+        // names were referenced when the critical section began, so that they are freed after it.
+        unsafe { (*fence.cast::<Self>()).names.as_ref() }
+    }
+
+    unsafe extern "C" fn get_driver_name(fence: *mut bindings::dma_fence) -> *const c_char {
+        // SAFETY: C calls this under RCU, for a fence that was not signalled when it took the
+        // operations from it, and they are those of an `Emitted`.
+        unsafe { Self::names(fence) }.driver.as_ptr().cast()
+    }
+
+    unsafe extern "C" fn get_timeline_name(fence: *mut bindings::dma_fence) -> *const c_char {
+        // SAFETY: As in `get_driver_name()`.
+        unsafe { Self::names(fence) }.timeline.as_ptr().cast()
+    }
+}
+
+/// The memory of a fence to come.
+///
+/// Allocate it before the point of no return, and [arm](DmaFenceCtx::arm) it after.
+pub struct UnarmedDmaFence(KBox<MaybeUninit<Emitted>>);
+
+impl UnarmedDmaFence {
+    /// Allocates a fence.
+    ///
+    /// May sleep where `flags` allow it. Must not be called between the publication and the
+    /// signalling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]: reclaim may wait for
+    /// fences.
+    ///
+    /// [`GFP_ATOMIC`]: crate::alloc::flags::GFP_ATOMIC
+    /// [`GFP_NOWAIT`]: crate::alloc::flags::GFP_NOWAIT
+    #[inline]
+    pub fn new(flags: Flags) -> Result<Self, AllocError> {
+        Ok(Self(KBox::new_uninit(flags)?))
+    }
+}
+
+/// A timeline of fences.
+///
+/// The fences of a timeline are signalled in the order in which they are armed: others rely on that
+/// and wait for the last one only. Fences with no such order need a timeline each, for which a
+/// `DmaFenceCtx` is cheap enough: creating one neither allocates nor fails.
+pub struct DmaFenceCtx {
+    names: ARef<DmaFenceNames>,
+    context: u64,
+    seqno: u64,
+}
+
+impl DmaFenceCtx {
+    /// Creates a timeline with a context number of its own.
+    ///
+    /// May be called in any context. C: `dma_fence_context_alloc()`.
+    #[inline]
+    pub fn new(names: ARef<DmaFenceNames>) -> Self {
+        Self {
+            names,
+            // SAFETY: `dma_fence_context_alloc()` only adds to an atomic counter.
+            context: unsafe { bindings::dma_fence_context_alloc(1) },
+            seqno: 0,
+        }
+    }
+
+    /// Returns the context number that all fences of the timeline have.
+    #[inline]
+    pub fn context(&self) -> u64 {
+        self.context
+    }
+
+    /// Makes a fence, the next one on the timeline.
+    ///
+    /// From when the fence is published, it has to be signalled in bounded time.
+    ///
+    /// May be called in any context. C: `dma_fence_init64()`.
+    #[inline]
+    pub fn arm(&mut self, fence: UnarmedDmaFence) -> DriverDmaFence {
+        // OVERFLOW: A fence each nanosecond would take 584 years.
+        self.seqno += 1;
+
+        let emitted: *mut Emitted = KBox::into_raw(fence.0).cast();
+
+        // INVARIANT: The fence owns the new reference.
+        // SAFETY: `emitted` is a live allocation that is ours.
+        unsafe { (&raw mut (*emitted).names).write(ARef::into_raw(self.names.clone())) };
+
+        // SAFETY:
+        // - `emitted` starts with a `struct dma_fence`, which is ours.
+        // - The mandatory operations are there, and find the names, written above.
+        // - Without a lock, C uses that of the fence.
+        unsafe {
+            bindings::dma_fence_init64(
+                emitted.cast(),
+                Emitted::OPS,
+                ptr::null_mut(),
+                self.context,
+                self.seqno,
+            )
+        };
+
+        // INVARIANT: The fence was just initialised, and is not signalled.
+        // SAFETY: The `ARef` takes over the initial reference. `emitted` comes from a `KBox`, so it
+        // is not null.
+        DriverDmaFence(unsafe { ARef::from_raw(NonNull::new_unchecked(emitted.cast())) })
+    }
+}
+
+/// A fence that a Rust driver emits, and is to signal.
+///
+/// Use [`ARef::from`] to get a reference for others.
+///
+/// # Dropping and leaking
+///
+/// Dropping it signals the fence with [`ECANCELED`], as others may be waiting, and says so in the
+/// kernel log, as it is too late to know that the hardware has let go of the memory. It may be
+/// dropped in any context.
+///
+/// Leaking it leaks the fence, which others then wait for in vain.
+///
+/// # Invariants
+///
+/// - `self.0` is in an [`Emitted`].
+/// - Nobody else signals the fence. It is signalled at most inside of [`DriverDmaFence::signal`] and
+///   [`DriverDmaFence::drop`].
+pub struct DriverDmaFence(ARef<DmaFence>);
+
+impl DriverDmaFence {
+    /// Signals the fence.
+    ///
+    /// Runs the callbacks, wakes up who waits, and gives up the fence. `status` says how the work
+    /// ended; commonly used errors are [`ENODATA`], [`ECANCELED`] and [`ETIME`].
+    ///
+    /// May be called in any context, but not with a lock held that a callback of the fence takes.
+    /// C: `dma_fence_set_error()` and `dma_fence_signal()`.
+    #[inline]
+    pub fn signal(mut self, status: Result) {
+        self.complete(status);
+    }
+
+    /// Must be called once only.
+    #[inline]
+    fn complete(&mut self, status: Result) {
+        let fence = self.as_raw();
+
+        if let Err(error) = status {
+            // SAFETY: `fence` is valid. It is not signalled, and by the type invariants nobody else
+            // can signal it, so nobody reads the error yet. An `Error` is a valid errno.
+            unsafe { bindings::dma_fence_set_error(fence, error.to_errno()) };
+        }
+
+        // SAFETY: `fence` is valid.
+        unsafe { bindings::dma_fence_signal(fence) };
+
+        // INVARIANT: The fence has been signalled, so its reference may be given up.
+        // SAFETY: By the type invariants, `fence` is in an `Emitted` that owned it until now.
+        drop(unsafe { ARef::from_raw((*fence.cast::<Emitted>()).names) });
+    }
+}
+
+impl Deref for DriverDmaFence {
+    type Target = DmaFence;
+
+    #[inline]
+    fn deref(&self) -> &DmaFence {
+        &self.0
+    }
+}
+
+impl Drop for DriverDmaFence {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: The fence is valid.
+        if !unsafe { bindings::dma_fence_test_signaled_flag(self.as_raw()) } {
+            pr_warn!(
+                "dma_fence: {}:{} dropped before it was signalled\n",
+                self.context(),
+                self.seqno()
+            );
+            self.complete(Err(ECANCELED));
+        }
+    }
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DMA reservation objects.
+//!
+//! A reservation object holds the fences of a buffer that drivers share, each with how it uses the
+//! buffer, and a lock. Every GEM object has one.
+//!
+//! C header: [`include/linux/dma-resv.h`](srctree/include/linux/dma-resv.h)
+//!
+//! # Locking
+//!
+//! The order is `mmap_lock`, reservation lock, memory reclaim, waiting for fences. So with the lock
+//! held it is fine to allocate and to wait for a fence, but not to copy to or from user space, which
+//! may take `mmap_lock`; and neither to lock nor to allocate where a fence waits to be signalled.
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::dma_fence::{
+//!     DmaFenceCtx,
+//!     DmaFenceNames,
+//!     UnarmedDmaFence, //
+//! };
+//! use kernel::dma_resv::{
+//!     DmaResv,
+//!     Usage, //
+//! };
+//!
+//! # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+//! let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+//! let unarmed = UnarmedDmaFence::new(GFP_KERNEL)?;
+//!
+//! let fence = {
+//!     let mut guard = resv.lock();
+//!
+//!     // All that can fail comes before the fence.
+//!     let slot = guard.reserve_one()?;
+//!     let fence = ctx.arm(unarmed);
+//!     slot.add(&fence, Usage::Write)?;
+//!     fence
+//! };
+//!
+//! // Someone who wants to read waits for those who write.
+//! assert!(!resv.test_signaled(Usage::implicit(false)));
+//! fence.signal(Ok(()));
+//! assert!(resv.test_signaled(Usage::implicit(false)));
+//! # Ok::<(), Error>(())
+//! ```
+
+use crate::{
+    bindings,
+    dma_fence::DmaFence,
+    error::to_result,
+    prelude::*,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+use core::ptr;
+
+#[cfg(CONFIG_RUST_DMA_RESV_KUNIT_TEST)]
+mod tests;
+
+/// How a fence uses the buffer, or whose fences are asked for. C: `enum dma_resv_usage`.
+///
+/// A query for a usage covers the fences of it and of those before it, e.g. one for [`Usage::Read`]
+/// covers [`Usage::Kernel`] and [`Usage::Write`] too.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[repr(u32)]
+pub enum Usage {
+    /// The kernel moves or clears the memory. Everyone has to wait for it.
+    Kernel = bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
+    /// Implicitly synchronised write.
+    Write = bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
+    /// Implicitly synchronised read.
+    Read = bindings::dma_resv_usage_DMA_RESV_USAGE_READ,
+    /// No implicit synchronisation; only the memory has to stay.
+    Bookkeep = bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+}
+
+impl Usage {
+    /// Returns whose fences someone has to wait for who wants to write or to read.
+    ///
+    /// A writer waits for readers and writers, a reader for writers. C: `dma_resv_usage_rw()`.
+    #[inline]
+    pub const fn implicit(write: bool) -> Self {
+        if write {
+            Self::Read
+        } else {
+            Self::Write
+        }
+    }
+}
+
+/// A DMA reservation object.
+///
+/// The one of a GEM object is borrowed from it, see [`BaseObject::resv`]; one that stands by itself
+/// comes from [`DmaResv::new`].
+///
+/// # Invariants
+///
+/// `self.inner` is an initialised `struct dma_resv`.
+///
+/// [`BaseObject::resv`]: crate::drm::gem::BaseObject::resv
+#[pin_data(PinnedDrop)]
+#[repr(transparent)]
+pub struct DmaResv {
+    #[pin]
+    inner: Opaque<bindings::dma_resv>,
+}
+
+// SAFETY: A reservation object is not bound to a thread; a locked one can't be moved or dropped.
+unsafe impl Send for DmaResv {}
+
+// SAFETY: All that can be done with a shared reference is protected by the lock in it, or by RCU.
+unsafe impl Sync for DmaResv {}
+
+impl DmaResv {
+    /// Returns an initialiser for a reservation object without fences.
+    ///
+    /// C: `dma_resv_init()`.
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            // INVARIANT: `dma_resv_init()` initialises it.
+            inner <- Opaque::ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes, and pinned.
+                unsafe { bindings::dma_resv_init(slot) }
+            }),
+        })
+    }
+
+    /// Borrows the reservation object behind a raw pointer.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to an initialised `struct dma_resv` that lives for all of `'a`.
+    #[inline]
+    pub unsafe fn from_raw<'a>(ptr: *mut bindings::dma_resv) -> &'a Self {
+        // CAST: `DmaResv` is a transparent wrapper of `struct dma_resv`.
+        // SAFETY: By the safety requirements, `ptr` is valid for `'a`.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Returns the raw pointer to the `struct dma_resv`.
+    #[inline]
+    pub fn as_raw(&self) -> *mut bindings::dma_resv {
+        self.inner.get()
+    }
+
+    /// Locks the reservation object.
+    ///
+    /// May sleep. Locking it twice in one thread is a deadlock. C: `dma_resv_lock()`.
+    #[inline]
+    pub fn lock(&self) -> DmaResvGuard<'_> {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid. Without an acquire context this
+        // always returns 0.
+        unsafe { bindings::dma_resv_lock(self.as_raw(), ptr::null_mut()) };
+
+        // INVARIANT: The lock was just taken.
+        DmaResvGuard {
+            resv: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Locks the reservation object, unless a signal arrives.
+    ///
+    /// May sleep. C: `dma_resv_lock_interruptible()`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`] if a signal arrived first.
+    #[inline]
+    pub fn lock_interruptible(&self) -> Result<DmaResvGuard<'_>> {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        to_result(unsafe {
+            bindings::dma_resv_lock_interruptible(self.as_raw(), ptr::null_mut())
+        })?;
+
+        // INVARIANT: The lock was just taken.
+        Ok(DmaResvGuard {
+            resv: self,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Locks the reservation object if nobody else has.
+    ///
+    /// Does not sleep. C: `dma_resv_trylock()`.
+    #[inline]
+    pub fn try_lock(&self) -> Option<DmaResvGuard<'_>> {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        if !unsafe { bindings::dma_resv_trylock(self.as_raw()) } {
+            return None;
+        }
+
+        // INVARIANT: The lock was just taken.
+        Some(DmaResvGuard {
+            resv: self,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Returns whether all fences of `usage`, and of those before it, are signalled.
+    ///
+    /// May be called in any context; without the lock the answer may be out of date at once. C:
+    /// `dma_resv_test_signaled()`.
+    #[inline]
+    pub fn test_signaled(&self, usage: Usage) -> bool {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        unsafe { bindings::dma_resv_test_signaled(self.as_raw(), usage as u32) }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for DmaResv {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant, it is initialised. It isn't used any more; in particular
+        // nobody waits for the lock.
+        unsafe { bindings::dma_resv_fini(self.inner.get()) };
+    }
+}
+
+/// The lock of a [`DmaResv`], held.
+///
+/// Dropping it unlocks. Leaking it leaves the object locked.
+///
+/// # Invariants
+///
+/// The present thread holds the lock of `self.resv`.
+#[must_use = "the lock unlocks immediately when the guard is unused"]
+pub struct DmaResvGuard<'a> {
+    resv: &'a DmaResv,
+    _not_send: NotThreadSafe,
+}
+
+impl DmaResvGuard<'_> {
+    /// The most slots that can be reserved at once. What C can take is more than can be allocated.
+    pub const MAX_SLOTS: u32 = 1 << 16;
+
+    /// Returns whether all fences of `usage`, and of those before it, are signalled.
+    ///
+    /// As nobody else can add a fence, [`true`] stays so until the guard is dropped. See
+    /// [`DmaResv::test_signaled`].
+    #[inline]
+    pub fn test_signaled(&self, usage: Usage) -> bool {
+        self.resv.test_signaled(usage)
+    }
+
+    /// Reserves slots for `n` fences.
+    ///
+    /// The guard can't be used for anything else, nor unlocked, while there are slots. Those that
+    /// are not used are given back when the object is unlocked or reserved from again.
+    ///
+    /// May sleep, as it allocates. C: `dma_resv_reserve_fences()`.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if `n` is 0 or more than [`MAX_SLOTS`](Self::MAX_SLOTS).
+    /// - [`ENOMEM`] if there is no memory.
+    #[inline]
+    pub fn reserve(&mut self, n: u32) -> Result<DmaResvSlots<'_>> {
+        self.reserve_raw(n)?;
+
+        // INVARIANT: `n` slots were reserved, and with `self` borrowed nobody can take them.
+        Ok(DmaResvSlots {
+            resv: self.resv,
+            left: n,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Reserves a slot for one fence.
+    ///
+    /// See [`reserve`](Self::reserve) for context and errors.
+    #[inline]
+    pub fn reserve_one(&mut self) -> Result<DmaResvSlot<'_>> {
+        self.reserve_raw(1)?;
+
+        // INVARIANT: A slot was reserved, and with `self` borrowed nobody can take it.
+        Ok(DmaResvSlot {
+            resv: self.resv,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    #[inline]
+    fn reserve_raw(&mut self, n: u32) -> Result {
+        // C warns about 0, and adds `n` to the number of fences without looking for overflow.
+        if n == 0 || n > Self::MAX_SLOTS {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: By the type invariant, the lock is held.
+        to_result(unsafe { bindings::dma_resv_reserve_fences(self.resv.as_raw(), n) })
+    }
+}
+
+impl Drop for DmaResvGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, the present thread holds the lock.
+        unsafe { bindings::dma_resv_unlock(self.resv.as_raw()) };
+    }
+}
+
+/// Slots for fences, reserved in a locked [`DmaResv`].
+///
+/// Iterate over it to get each [`DmaResvSlot`].
+///
+/// # Invariants
+///
+/// - `left` slots are reserved, besides those of the [`DmaResvSlot`]s that it has yielded.
+/// - The lock of `resv` is held by the present thread for all of `'a`, and nothing else is reserved
+///   meanwhile.
+pub struct DmaResvSlots<'a> {
+    resv: &'a DmaResv,
+    left: u32,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a> Iterator for DmaResvSlots<'a> {
+    type Item = DmaResvSlot<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<DmaResvSlot<'a>> {
+        self.left = self.left.checked_sub(1)?;
+
+        // INVARIANT: One of the slots goes from `self` to the new value.
+        Some(DmaResvSlot {
+            resv: self.resv,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+/// A slot for a fence, reserved in a locked [`DmaResv`].
+///
+/// # Invariants
+///
+/// - A slot is reserved for `self`.
+/// - The lock of `resv` is held by the present thread for all of `'a`.
+pub struct DmaResvSlot<'a> {
+    resv: &'a DmaResv,
+    _not_send: NotThreadSafe,
+}
+
+impl DmaResvSlot<'_> {
+    /// Adds a fence, which is visible to others from now on.
+    ///
+    /// May replace a signalled fence, or an earlier one of the same context, which is put. Takes a
+    /// reference to `fence` of its own.
+    ///
+    /// Does not sleep. C: `dma_resv_add_fence()`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if `fence` is made of other fences, which have to be added one by one.
+    #[inline]
+    pub fn add(self, fence: &DmaFence, usage: Usage) -> Result {
+        if fence.is_container() {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: By the type invariants, the lock is held, and there is a slot for the fence.
+        unsafe { bindings::dma_resv_add_fence(self.resv.as_raw(), fence.as_raw(), usage as u32) };
+
+        Ok(())
+    }
+}

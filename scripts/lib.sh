@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
+# What the lab's scripts share. Source it from a script with `set -euo pipefail`.
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${RUSTGEM_CACHE:-$HOME/.cache/rustgem}
+jobs=${JOBS:-$(nproc)}
+mkdir -p "$cache/log" "$cache/times" || exit 1
+
+say() { printf 'rustgem: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# One run at a time: all share the cache. A script that another one calls runs
+# under that one's lock.
+lock() {
+	[ -z "${RUSTGEM_LOCKED:-}" ] || return 0
+	exec 9>>"$cache/lock"
+	if ! flock -n 9; then
+		say "waiting for another run (process $(cat "$cache/lock.pid" 2>/dev/null || echo '?')) to end"
+		flock 9
+	fi
+	echo $$ >"$cache/lock.pid"
+	export RUSTGEM_LOCKED=1
+}
+
+# need_disk GB: stop before, rather than in the middle, when the disk is too small.
+need_disk() {
+	local free
+	free=$(df -Pk "$cache" | awk 'NR == 2 { print int($4 / 1048576) }')
+	[ "$free" -ge "$1" ] ||
+		die "$cache has $free GB free and this needs $1 GB: free some, or set RUSTGEM_CACHE to another disk"
+}
+
+# step NAME COMMAND...: run it with its output in a log, and tell how far it is,
+# by the lines of output and the time of the last time. Prints the log's end when
+# it fails.
+step() {
+	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 lines=0 seconds=0 start=$SECONDS pid status=0
+	shift
+	[ ! -s "$last" ] || read -r seconds lines <"$last"
+	say "$name$([ "$seconds" = 0 ] || echo " (last time ${seconds} s)")"
+	"$@" >"$log" 2>&1 9>&- &
+	pid=$!
+	# shellcheck disable=SC2064
+	trap "kill $pid 2>/dev/null || true" EXIT
+	while sleep 0.2; kill -0 $pid 2>/dev/null; do
+		if (( (SECONDS - start) % 15 == 14 )); then
+			printf 'rustgem:   %s: %d s%s\n' "$name" $((SECONDS - start + 1)) \
+				"$([ "$lines" = 0 ] || echo ", about $(( $(wc -l <"$log") * 100 / lines )) %")" >&2
+			sleep 1
+		fi
+	done
+	wait $pid || status=$?
+	trap - EXIT
+	if [ $status != 0 ]; then
+		tail -n "${TAIL:-25}" "$log" >&2
+		die "$name failed; its whole output is in $log"
+	fi
+	echo $((SECONDS - start)) "$(wc -l <"$log")" >"$last"
+}
+
+# The mirror that the host has Debian from, for suites that it does not use.
+debian_mirror() {
+	local mirror=${RUSTGEM_MIRROR:-}
+	# shellcheck disable=SC2016
+	[ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+		awk '$1 == "Debian" { print $2; exit }')
+	[ -n "$mirror" ] ||
+		die "this host's apt knows no Debian archive: set RUSTGEM_MIRROR to the URL of one"
+	echo "${mirror%/}"
+}
+
+# The toolchain that `scripts/toolchain` found, for make.
+toolchain() {
+	"$top/scripts/toolchain"
+	# shellcheck source=/dev/null
+	. "$cache/toolchain.env"
+	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$cache CCACHE_MAXSIZE=2G
+	export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=rustgem KBUILD_BUILD_HOST=rustgem
+	make_args=("LLVM=$LLVM" LOCALVERSION=)
+}
+
+# The kernel with the series: sets `base`, the pristine tree's name, and `linux`,
+# a git repository whose work tree is what is built.
+kernel() {
+	local tip
+	base=$("$top/scripts/fetch")
+	linux=$cache/linux/$base
+	tip=$("$top/scripts/series" apply --linux "$linux")
+	[ -z "$(git -C "$linux" status --porcelain)" ] ||
+		die "$linux was edited by hand, and is only there to be built: take the edits to \`make tree\`, then remove them"
+	git -C "$linux" checkout -q --detach "$tip"
+}

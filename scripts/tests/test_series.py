@@ -1,0 +1,547 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of scripts/series, on small repositories that stand in for the kernel."""
+
+import email
+import email.policy
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+import unittest.mock
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parent.parent / "series"
+SPDX = "# SPDX-License-Identifier: GPL-2.0\n"
+LINES = "".join(f"line {n}\n" for n in range(1, 41))
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {
+    "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "A Üser", "GIT_AUTHOR_EMAIL": "user@example.org",
+    "GIT_COMMITTER_NAME": "A Üser", "GIT_COMMITTER_EMAIL": "user@example.org"}
+
+
+def git(where, *args, check=True):
+    done = subprocess.run(["git", *args], cwd=where, env=ENV, text=True, check=check,
+                          encoding="utf-8", stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE)
+    return done.stdout.strip()
+
+
+def put(path, content, mode=0o644):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    path.chmod(mode)
+
+
+def commit(where, message, *args):
+    git(where, "add", "-A")
+    git(where, "commit", "-q", "-m", message, *args)
+
+
+class SeriesTest(unittest.TestCase):
+    """A project with three patches: overlay and edit, overlay alone, edit alone."""
+
+    template = None
+
+    def setUp(self):
+        temp = tempfile.TemporaryDirectory()
+        self.addCleanup(temp.cleanup)
+        self.use(Path(temp.name))
+        if not SeriesTest.template:
+            # Made once, then copied for each test.
+            SeriesTest.template = tempfile.TemporaryDirectory()
+            unittest.addModuleCleanup(SeriesTest.template.cleanup)
+            self.make_linux(self.linux, LINES)
+            self.make_project()
+            shutil.copytree(self.temp, SeriesTest.template.name, dirs_exist_ok=True)
+            return
+        shutil.copytree(SeriesTest.template.name, self.temp, dirs_exist_ok=True)
+        put(self.tree / ".git/objects/info/alternates", f"{self.linux}/.git/objects\n")
+
+    def use(self, temp):
+        self.temp, self.tree = temp, temp / "tree"
+        self.linux, self.project = temp / "linux", temp / "project"
+
+    def make_linux(self, path, lines, patchlevel=3):
+        path.mkdir()
+        git(path, "init", "-q", "-b", "master")
+        put(path / "Makefile", f"VERSION = 7\nPATCHLEVEL = {patchlevel}\nSUBLEVEL = 4\n")
+        put(path / "rust/lib.rs", lines)
+        put(path / "kernel/old.c", "int old;\n")
+        commit(path, "Linux")
+        git(path, "tag", "base")
+
+    def make_project(self):
+        (self.project / "scripts").mkdir(parents=True)
+        shutil.copy(SCRIPT, self.project / "scripts/series")
+        git(self.project, "init", "-q")
+        self.run_series("tree", self.tree)
+        put(self.tree / "rust/fence.rs", "// SPDX-License-Identifier: GPL-2.0\n")
+        self.edit(self.tree, "line 10", "line ten")
+        commit(self.tree, "rust: fences — naïve Größe\n\nBody: ¿qué?\n\n- a list")
+        put(self.tree / "tools/run.sh", "#!/bin/sh\n", 0o755)
+        put(self.tree / "rust/more.rs", "// more\n")
+        commit(self.tree, "tools: add a script\n\nOverlay alone.")
+        self.edit(self.tree, "line 30", "line thirty")
+        git(self.tree, "rm", "-q", "kernel/old.c")
+        commit(self.tree, "rust: edit alone")
+        self.run_refresh()
+        put(self.project / "series/cover-letter.txt",
+            "rust: fencés\n\nHello.\n\nTwo paragraphs of ünicode.\n")
+
+    def edit(self, root, old, new):
+        path = root / "rust/lib.rs"
+        self.assertIn(old + "\n", path.read_text())
+        path.write_text(path.read_text().replace(old + "\n", new + "\n"))
+
+    def run_series(self, *args, status=0, linux=None):
+        """Run a subcommand; return its stdout, or on failure its stderr."""
+        command, *rest = map(str, args)
+        if command != "refresh":
+            rest = ["--linux", str(linux or self.linux), *rest]
+        done = subprocess.run([self.project / "scripts/series", command, *rest], env=ENV,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              encoding="utf-8", check=False)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        return done.stderr if status else done.stdout
+
+    def run_refresh(self, *args, status=0):
+        return self.run_series("refresh", self.tree, *args, status=status)
+
+    def assert_fails(self, *args, says, **kwargs):
+        message = self.run_series(*args, status=1, **kwargs)
+        for part in says:
+            self.assertIn(part, message)
+
+    def snapshot(self):
+        """Every file of the project that is not git's, with its mode."""
+        return {str(path.relative_to(self.project)):
+                (path.read_bytes(), path.stat().st_mode)
+                for path in self.project.rglob("*")
+                if path.is_file() and ".git" not in path.parts}
+
+    def patch(self, number):
+        (path,) = (self.project / "series").glob(f"{number:04}-*.patch")
+        return path
+
+
+class Files(SeriesTest):
+    def test_layout(self):
+        self.assertEqual(
+            (self.project / "series/series").read_text().split("patch.\n", 1)[1],
+            "0001-rust-fences-na-ve-Gr-e.patch\n\trust/fence.rs\n"
+            "0002-tools-add-a-script.patch\n\trust/more.rs\n\ttools/run.sh\n"
+            "0003-rust-edit-alone.patch\n")
+        self.assertEqual((self.project / "series/base").read_text(), "7.3\n")
+        self.assertTrue(self.patch(1).read_text(encoding="utf-8").startswith(
+            "Subject: [PATCH] rust: fences — naïve Größe\n\nBody: ¿qué?\n\n- a list\n---\n"
+            "\ndiff --git a/rust/lib.rs b/rust/lib.rs\n"))
+        self.assertEqual(self.patch(2).read_text(), "Subject: [PATCH] tools: add a script"
+                         "\n\nOverlay alone.\n---\n")
+        self.assertTrue(self.patch(3).read_text().startswith(
+            "Subject: [PATCH] rust: edit alone\n\n---\n\ndiff --git "))
+        self.assertIn("deleted file mode", self.patch(3).read_text())
+        self.assertTrue(os.access(self.project / "tools/run.sh", os.X_OK))
+
+    def test_temporary_files_are_gone(self):
+        before = set(os.listdir(tempfile.gettempdir()))
+        self.run_series("roundtrip")
+        after = set(os.listdir(tempfile.gettempdir()))
+        self.assertFalse({name for name in after - before if name.startswith("rustgem-")})
+
+
+class Check(SeriesTest):
+    def fails(self, *says):
+        self.assert_fails("check", says=says)
+        self.assert_fails("apply", says=says)
+        self.assertEqual(git(self.linux, "for-each-ref", "refs/rustgem"), "")
+
+    def series(self, old, new):
+        path = self.project / "series/series"
+        path.write_text(path.read_text().replace(old, new))
+
+    def test_in_order(self):
+        self.run_series("check")
+
+    def test_unlisted_overlay_file(self):
+        put(self.project / "rust/stray.rs", "")
+        self.fails("rust/stray.rs is in the overlay, but series/series lists it under no")
+
+    def test_ignored_file(self):
+        put(self.project / ".gitignore", "fence.rs\n")
+        self.fails("rust/fence.rs is listed under 0001", "git ignores it")
+
+    def test_missing_overlay_file(self):
+        (self.project / "rust/fence.rs").unlink()
+        self.fails("rust/fence.rs is listed under 0001", "does not exist")
+
+    def test_file_listed_twice(self):
+        self.series("0003-rust-edit-alone.patch\n",
+                    "0003-rust-edit-alone.patch\n\trust/fence.rs\n")
+        self.fails("rust/fence.rs is listed twice, under 0001", "and 0003")
+
+    def test_patch_listed_twice(self):
+        self.series("0003-rust-edit-alone.patch\n", "0003-rust-edit-alone.patch\n" * 2)
+        self.fails("lists 0003-rust-edit-alone.patch twice")
+
+    def test_unlisted_patch(self):
+        put(self.project / "series/0009-x.patch", "")
+        self.fails("series/0009-x.patch is not listed")
+
+    def test_missing_patch(self):
+        self.patch(3).unlink()
+        self.fails("series/0003-rust-edit-alone.patch is listed but does not exist")
+
+    def test_overlay_file_of_base(self):
+        put(self.project / "rust/lib.rs", "")
+        self.series("\trust/fence.rs", "\trust/fence.rs\n\trust/lib.rs")
+        self.fails("rust/lib.rs is in the overlay, but the base kernel has it too")
+
+    def test_patch_creates_file(self):
+        path = self.patch(2)
+        path.write_text(path.read_text() + "\ndiff --git a/rust/n.rs b/rust/n.rs\n"
+                        "new file mode 100644\n--- /dev/null\n+++ b/rust/n.rs\n"
+                        "@@ -0,0 +1 @@\n+x\n")
+        self.fails("0002-tools-add-a-script.patch creates rust/n.rs")
+
+    def test_broken_diff(self):
+        path = self.patch(1)
+        path.write_text(path.read_text().rsplit("\n", 3)[0] + "\n")
+        self.fails("0001-", "has a broken diff", "corrupt patch")
+
+    def test_empty_commit(self):
+        self.series("\trust/more.rs\n\ttools/run.sh\n", "")
+        self.fails("0002-tools-add-a-script.patch has no edits, and no overlay files")
+
+    def test_no_subject(self):
+        self.patch(2).write_text("Hello\n---\n")
+        self.fails("series/0002-tools-add-a-script.patch has no subject")
+
+    def test_symlink(self):
+        (self.project / "rust/fence.rs").unlink()
+        (self.project / "rust/fence.rs").symlink_to("more.rs")
+        self.fails("rust/fence.rs is not a regular file")
+
+    def test_malformed_series(self):
+        for line, says in (("x.patch\n", "'x.patch' is not a name like"),
+                           ("\trust/a\n", "stands before any patch")):
+            path = self.project / "series/series"
+            path.write_text(SPDX + line)
+            self.fails("series/series:2:", says)
+        path.write_text("0001-x.patch\n\tkernel/x.c\n")
+        self.fails("'kernel/x.c' is not in an overlay directory")
+        path.write_text("0001-x.patch\n# late\n")
+        self.fails("comments go above the first patch")
+
+    def test_version(self):
+        other = self.temp / "other"
+        self.make_linux(other, LINES, patchlevel=4)
+        self.assert_fails("apply", linux=other, says=["is for Linux 7.3", "has 7.4"])
+        self.run_series("apply", "--any-version", linux=other)
+
+    def test_no_repository_or_base(self):
+        self.assert_fails("check", linux=self.temp, says=["is not a git repository"])
+        self.assert_fails("check", "--base", "nope", says=["has no commit 'nope'"])
+
+
+class Apply(SeriesTest):
+    def test_deterministic(self):
+        first = self.run_series("apply")
+        git(self.linux, "config", "diff.noprefix", "true")
+        self.assertEqual(self.run_series("apply"), first)
+        self.assertEqual(git(self.linux, "rev-parse", "refs/rustgem/series"),
+                         first.strip())
+        self.assertEqual(git(self.linux, "log", "-1", "--format=%an <%ae>", first.strip()),
+                         "A Üser <user@example.org>")
+        self.assertIn("100755", git(self.linux, "ls-tree", first.strip(), "tools/run.sh"))
+        self.assertEqual(git(self.linux, "rev-parse", first.strip() + "^{tree}"),
+                         git(self.tree, "rev-parse", "HEAD^{tree}"))
+
+    def test_without_identity(self):
+        ids = {k: v for k, v in ENV.items() if k != "EMAIL" and not k.endswith(
+            ("_NAME", "_EMAIL"))}
+        tip = subprocess.run([self.project / "scripts/series", "apply",
+                              "--linux", self.linux], env=ids, check=True, text=True,
+                             capture_output=True).stdout.strip()
+        self.assertEqual(git(self.linux, "log", "-1", "--format=%an <%ae> %cn", tip),
+                         "rustgem <rustgem@localhost.invalid> rustgem")
+
+    def test_called_from_a_hook(self):
+        plain = self.run_series("apply")
+        with unittest.mock.patch.dict(ENV, GIT_DIR=str(self.project / ".git"),
+                                      GIT_INDEX_FILE=str(self.temp / "index")):
+            self.assertEqual(self.run_series("apply"), plain)
+
+    def test_shallow_kernel(self):
+        put(self.linux / "kernel/more.c", "")
+        commit(self.linux, "a second commit")
+        shallow = self.temp / "shallow"
+        git(self.temp, "clone", "-q", "--depth=1", f"file://{self.linux}", "shallow")
+        self.run_series("roundtrip", "--base", "HEAD", linux=shallow)
+        self.run_series("tree", "--base", "HEAD", self.temp / "another", linux=shallow)
+        self.assertEqual(git(self.temp / "another", "fsck", "--connectivity-only"), "")
+
+    def test_kernel_repository_is_left_alone(self):
+        put(self.linux / "rust/lib.rs", "the user's edit\n")
+        git(self.linux, "add", "-A")
+        put(self.linux / "untracked", "")
+
+        git(self.linux, "status")  # It may write the index.
+
+        def state():
+            return ((self.linux / ".git/index").read_bytes(),
+                    (self.linux / ".git/HEAD").read_bytes(),
+                    (self.linux / ".git/config").read_bytes(),
+                    git(self.linux, "for-each-ref"),
+                    git(self.linux, "status", "--porcelain"),
+                    git(self.linux, "worktree", "list"))
+
+        before = state()
+        self.run_series("export", "-o", self.temp / "out")
+        self.run_series("roundtrip")
+        self.run_series("tree", self.temp / "another")
+        self.assertEqual(state(), before)
+        self.run_series("apply", "--ref", "refs/test/x")
+        git(self.linux, "update-ref", "-d", "refs/test/x")
+        self.assertEqual(state(), before)
+
+    def test_conflict(self):
+        other = self.temp / "other"
+        self.make_linux(other, LINES.replace("line 29\n", "something else\n"))
+        self.assert_fails("apply", linux=other, says=[
+            "series/0003-rust-edit-alone.patch does not apply",
+            "rust/lib.rs, hunk @@ -27,7 +27,7 @@", "    | line 29\n    | line 30\n",
+            "make tree", "make refresh"])
+        self.assertEqual(git(other, "for-each-ref", "refs/rustgem"), "")
+
+    def test_conflict_of_missing_file(self):
+        other = self.temp / "other"
+        self.make_linux(other, LINES)
+        git(other, "rm", "-q", "kernel/old.c")
+        commit(other, "x")
+        self.assert_fails("apply", "--base", "HEAD", linux=other, says=[
+            "series/0003-rust-edit-alone.patch does not apply", "kernel/old.c",
+            "does not exist in index"])
+
+    def test_nothing_to_apply(self):
+        shutil.rmtree(self.project / "series")
+        shutil.rmtree(self.project / "rust")
+        shutil.rmtree(self.project / "tools")
+        self.assertEqual(self.run_series("apply").strip(),
+                         git(self.linux, "rev-parse", "base"))
+        self.run_series("roundtrip")
+        self.assert_fails("export", "-o", self.temp / "out", says=["no patches yet"])
+
+
+class Export(SeriesTest):
+    def test_mails(self):
+        out = self.temp / "out"
+        put(out / "0007-old.patch", "")
+        put(out / "notes", "")
+        names = self.run_series("export", "-o", out).split()
+        self.assertEqual(names, [str(out / name) for name in (
+            "0000-cover-letter.patch", "0001-rust-fences-na-ve-Gr-e.patch",
+            "0002-tools-add-a-script.patch", "0003-rust-edit-alone.patch")])
+        self.assertEqual(sorted(os.listdir(out)),
+                         sorted([Path(name).name for name in names] + ["notes"]))
+        cover = Path(names[0]).read_text(encoding="utf-8")
+        self.assertEqual(email.message_from_string(cover, policy=email.policy.default)
+                         ["Subject"], "[PATCH 0/3] rust: fencés")
+        self.assertIn("\n\nHello.\n\nTwo paragraphs of ünicode.\n", cover)
+        self.assertIn(f"base-commit: {git(self.linux, 'rev-parse', 'base')}", cover)
+        self.assertNotIn("Signed-off-by", "".join(Path(name).read_text() for name in names))
+
+    def test_failure_keeps_the_old_ones(self):
+        out = self.temp / "out"
+        put(out / "0007-old.patch", "")
+        (self.project / "series/cover-letter.txt").unlink()
+        self.assert_fails("export", "-o", out, says=["cover-letter.txt does not exist"])
+        self.assertEqual(os.listdir(out), ["0007-old.patch"])
+
+
+class Roundtrip(SeriesTest):
+    def test_exact(self):
+        self.run_series("roundtrip")
+
+    def test_tampered_diff(self):
+        path = self.patch(1)
+        path.write_text(path.read_text(encoding="utf-8") + "stray\n", encoding="utf-8")
+        self.assert_fails("roundtrip", says=["would change", path.name])
+
+    def test_tampered_subject(self):
+        path = self.patch(3)
+        path.write_text(path.read_text().replace("[PATCH] ", "[PATCH] [x] "))
+        self.assert_fails("roundtrip", says=["git am gives another message", path.name])
+
+    def test_wrong_name(self):
+        os.rename(self.patch(3), self.project / "series/0003-x.patch")
+        path = self.project / "series/series"
+        path.write_text(path.read_text().replace("0003-rust-edit-alone", "0003-x"))
+        self.assert_fails("roundtrip", says=["would change", "series/0003-x.patch",
+                                             "series/0003-rust-edit-alone.patch"])
+
+    def test_other_point_release(self):
+        other = self.temp / "other"
+        self.make_linux(other, "a new first line\n" + LINES)
+        self.run_series("roundtrip", linux=other)
+
+
+class TreeAndRefresh(SeriesTest):
+    def test_amended_commit(self):
+        self.edit(self.tree, "line 31", "line thirty-one")
+        commit(self.tree, "rust: edit twice\n\nWhy.", "--amend")
+        self.assertRegex(self.run_refresh(), r"(?m)^3: .* ! 3: .* rust: edit alone$")
+        self.assertEqual(self.patch(3).name, "0003-rust-edit-twice.patch")
+        self.assertIn("+line thirty-one", self.patch(3).read_text())
+        self.run_series("roundtrip")
+
+    def test_fixup_commit(self):
+        put(self.tree / "rust/fence.rs", "// better\n")
+        commit(self.tree, "fixup! rust: fences — naïve Größe")
+        self.edit(self.tree, "line 20", "line twenty")
+        commit(self.tree, "squash! rust: edit alone\n\nAnd more.")
+        self.run_refresh()
+        self.assertEqual((self.project / "rust/fence.rs").read_text(), "// better\n")
+        self.assertTrue(self.patch(3).read_text().startswith(
+            "Subject: [PATCH] rust: edit alone\n\nAnd more.\n---\n"))
+        self.assertEqual(len(list((self.project / "series").glob("*.patch"))), 3)
+        self.run_series("roundtrip")
+        self.run_series("tree", self.tree)
+
+    def test_refresh_changes_nothing_without_need(self):
+        before = self.snapshot()
+        self.run_refresh()
+        self.assertEqual(self.snapshot(), before)
+
+    def test_dropped_commit_takes_its_files_along(self):
+        git(self.tree, "reset", "-q", "--hard", "HEAD~2")
+        self.run_refresh()
+        self.assertFalse((self.project / "tools").exists())
+        self.assertTrue((self.project / "rust/fence.rs").exists())
+        self.assertEqual(len(list((self.project / "series").glob("*.patch"))), 1)
+
+    def test_header_of_series_stays(self):
+        path = self.project / "series/series"
+        path.write_text("# mine\n" + path.read_text())
+        self.run_refresh()
+        self.assertTrue(path.read_text().startswith("# mine\n# SPDX"))
+
+    def test_rebase_to_another_base(self):
+        other = self.temp / "other"
+        self.make_linux(other, LINES.replace("line 29\n", "something else\n"))
+        self.assert_fails("tree", self.tree, linux=other, says=["does not apply"])
+        git(self.tree, "fetch", "-q", str(other), "base")
+        git(self.tree, "rebase", "-q", "--onto", "FETCH_HEAD", "rustgem-base", check=False)
+        self.assert_fails("refresh", self.tree, says=["finish the rebase"])
+        self.assertIn("<<<<<<<", (self.tree / "rust/lib.rs").read_text())
+        put(self.tree / "rust/lib.rs", git(self.tree, "show", "HEAD:rust/lib.rs").replace(
+            "line 30", "line thirty") + "\n")
+        git(self.tree, "add", "-A")
+        git(self.tree, "-c", "core.editor=:", "rebase", "--continue")
+        self.assert_fails("refresh", self.tree, says=["git tag -f rustgem-base"])
+        git(self.tree, "tag", "-f", "rustgem-base", "FETCH_HEAD")
+        self.run_refresh()
+        self.run_series("roundtrip", linux=other)
+        self.run_series("tree", self.tree, linux=other)
+
+    def test_tree_follows_the_project(self):
+        put(self.project / "rust/more.rs", "// edited here\n")
+        self.run_series("tree", self.tree)
+        self.assertEqual((self.tree / "rust/more.rs").read_text(), "// edited here\n")
+        self.assertEqual(git(self.tree, "status", "--porcelain"), "")
+
+    def test_tree_follows_the_base(self):
+        other = self.temp / "other"
+        self.make_linux(other, "a new first line\n" + LINES)
+        self.run_series("tree", self.tree, linux=other)
+        self.assertIn("a new first", (self.tree / "rust/lib.rs").read_text())
+        self.run_refresh()
+        self.assertIn("@@ -8,7 +8,7 @@", self.patch(1).read_text())
+
+    def test_tree_refuses_to_lose_work(self):
+        put(self.tree / "rust/new.rs", "")
+        self.assert_fails("tree", self.tree, says=["not committed", "make refresh"])
+        self.assert_fails("refresh", self.tree, says=["not committed", "rust/new.rs"])
+        commit(self.tree, "rust: new")
+        self.assert_fails("tree", self.tree, says=["has commits", "make refresh"])
+        put(self.temp / "full/file", "")
+        self.assert_fails("tree", self.temp / "full", says=["did not make it"])
+        put(self.tree / "sub/file", "")
+        self.assert_fails("refresh", self.tree / "sub", says=["did not make it"])
+
+    def refuses(self, *says):
+        before = self.snapshot()
+        self.assert_fails("refresh", self.tree, says=says)
+        self.assertEqual(self.snapshot(), before)
+
+    def test_refuses_edits_on_both_sides(self):
+        put(self.tree / "rust/fence.rs", "// tree\n")
+        commit(self.tree, "fixup! rust: fences — naïve Größe")
+        put(self.project / "rust/more.rs", "// project\n")
+        self.refuses("edited since", "--force")
+        self.run_refresh("--force")
+        self.assertEqual((self.project / "rust/more.rs").read_text(), "// more\n")
+        self.assertEqual((self.project / "rust/fence.rs").read_text(), "// tree\n")
+
+    def test_refuses_to_overwrite_an_unlisted_file(self):
+        put(self.tree / "rust/new.rs", "// tree\n")
+        commit(self.tree, "rust: new")
+        put(self.project / "rust/new.rs", "// project\n")
+        self.refuses("rust/new.rs is in the overlay already")
+
+    def test_tells_of_files_left_over(self):
+        put(self.project / "rust/stray.rs", "")
+        self.assert_fails("refresh", self.tree, says=["belong to no commit",
+                                                      "rust/stray.rs"])
+
+    def test_refuses_overlay_file_of_two_commits(self):
+        put(self.tree / "rust/fence.rs", "// twice\n")
+        commit(self.tree, "rust: again")
+        self.refuses("rust/fence.rs is touched by two commits", "naïve", "rust: again")
+
+    def test_refuses_new_file_elsewhere(self):
+        put(self.tree / "kernel/new.c", "")
+        commit(self.tree, "kernel: new")
+        self.refuses('("kernel: new") adds kernel/new.c, which is outside')
+
+    def test_refuses_sign_off(self):
+        put(self.tree / "rust/new.rs", "")
+        commit(self.tree, "rust: new", "--signoff")
+        self.refuses('("rust: new") carries a Signed-off-by')
+
+    def test_refuses_merge(self):
+        git(self.tree, "checkout", "-q", "-b", "side", "HEAD^")
+        put(self.tree / "rust/side.rs", "")
+        commit(self.tree, "rust: side")
+        git(self.tree, "checkout", "-q", "rustgem")
+        git(self.tree, "merge", "-q", "--no-edit", "side")
+        self.refuses("has merges")
+
+    def test_refuses_fixup_of_nothing(self):
+        put(self.tree / "rust/new.rs", "")
+        commit(self.tree, "fixup! nothing")
+        self.refuses("fixes up no commit")
+
+    def test_refuses_fixup_that_conflicts(self):
+        self.edit(self.tree, "line 11", "line eleven")
+        commit(self.tree, "rust: eleven")
+        self.edit(self.tree, "line eleven", "line XI")
+        commit(self.tree, "fixup! rust: fences — naïve Größe")
+        head = git(self.tree, "rev-parse", "HEAD")
+        self.refuses("autosquash did not go through", "conflict in rust/lib.rs")
+        self.assertEqual(git(self.tree, "rev-parse", "HEAD", "rustgem"), f"{head}\n{head}")
+        self.assertEqual(git(self.tree, "status", "--porcelain"), "")
+
+    def test_refuses_message_that_mail_would_change(self):
+        put(self.tree / "rust/new.rs", "")
+        commit(self.tree, "rust: new\n\nAbove.\n---\nBelow.")
+        self.refuses("message of 0004-rust-new.patch does not survive as a mail")
+
+    def test_refuses_empty_commit(self):
+        git(self.tree, "commit", "-q", "--allow-empty", "-m", "rust: nothing")
+        self.refuses("0004-rust-nothing.patch has no edits, and no overlay files")
+
+
+if __name__ == "__main__":
+    unittest.main()
