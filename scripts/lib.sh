@@ -31,22 +31,19 @@ need_disk() {
 		die "$cache has $free GB free and this needs $1 GB: free some, or set RUSTGEM_CACHE to another disk"
 }
 
-# step NAME COMMAND...: run it with its output in a log, and tell how far it is,
-# by the lines of output and the time of the last time. Prints the log's end when
-# it fails.
+# step NAME COMMAND...: run it with its output in a log, and tell how far it is: the
+# time, that of the last time, and the last line. When it fails, print the log's end.
 step() {
-	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 lines=0 seconds=0 start=$SECONDS pid status=0
+	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0
 	shift
-	[ ! -s "$last" ] || read -r seconds lines <"$last"
-	say "$name$([ "$seconds" = 0 ] || echo " (last time ${seconds} s)")"
+	say "$name$([ ! -s "$last" ] || echo " (last time $(cat "$last") s)")"
 	"$@" >"$log" 2>&1 9>&- &
 	pid=$!
 	# shellcheck disable=SC2064
 	trap "kill $pid 2>/dev/null || true" EXIT
 	while sleep 0.2; kill -0 $pid 2>/dev/null; do
 		if (( (SECONDS - start) % 15 == 14 )); then
-			printf 'rustgem:   %s: %d s%s\n' "$name" $((SECONDS - start + 1)) \
-				"$([ "$lines" = 0 ] || echo ", about $(( $(wc -l <"$log") * 100 / lines )) %")" >&2
+			say "  $name: $((SECONDS - start + 1)) s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c1-60)"
 			sleep 1
 		fi
 	done
@@ -56,7 +53,7 @@ step() {
 		tail -n "${TAIL:-25}" "$log" >&2
 		die "$name failed; its whole output is in $log"
 	fi
-	echo $((SECONDS - start)) "$(wc -l <"$log")" >"$last"
+	echo $((SECONDS - start)) >"$last"
 }
 
 # The mirror that the host has Debian from, for suites that it does not use.

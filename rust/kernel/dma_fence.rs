@@ -45,6 +45,14 @@
 //! nothing but the names, which each unsignalled fence keeps alive. So a fence may outlive the
 //! module that emitted it, signalled or, if its [`DriverDmaFence`] was leaked, unsignalled.
 //!
+//! A [`DmaFenceCb`] does call into the module that registered it. As with a timer or a work item, a
+//! module that leaks one must not be unloaded before the fence is signalled.
+//!
+//! # Context
+//!
+//! "Any context" below means process context and interrupts, but not NMI. With `PREEMPT_RT` the
+//! lock of a fence sleeps, so what takes it can't be used in hard interrupt context there.
+//!
 //! # Examples
 //!
 //! ```
@@ -195,7 +203,7 @@ impl DmaFence {
 
     /// Returns how the fence ended, or [`None`] while it is not signalled.
     ///
-    /// Takes the fence's lock: when this returns [`Some`], every callback has run.
+    /// Takes the fence's lock: when this returns [`Some`], the callbacks have run.
     ///
     /// May be called in any context, but not from a callback of the same fence. C:
     /// `dma_fence_get_status()`.

@@ -10,8 +10,9 @@
 //! # Locking
 //!
 //! The order is `mmap_lock`, reservation lock, memory reclaim, waiting for fences. So with the lock
-//! held it is fine to allocate and to wait for a fence, but not to copy to or from user space, which
-//! may take `mmap_lock`; and neither to lock nor to allocate where a fence waits to be signalled.
+//! held it is fine to allocate and to wait for a fence, but not to copy to or from user space,
+//! which may take `mmap_lock`; and neither to lock nor to allocate where a fence waits to be
+//! signalled.
 //!
 //! # Examples
 //!
@@ -36,7 +37,7 @@
 //!     // All that can fail comes before the fence.
 //!     let slot = guard.reserve_one()?;
 //!     let fence = ctx.arm(unarmed);
-//!     slot.add(&fence, Usage::Write)?;
+//!     slot.add(&fence, Usage::Write);
 //!     fence
 //! };
 //!
@@ -49,7 +50,10 @@
 
 use crate::{
     bindings,
-    dma_fence::DmaFence,
+    dma_fence::{
+        DmaFence,
+        DriverDmaFence, //
+    },
     error::to_result,
     prelude::*,
     types::{
@@ -80,7 +84,7 @@ pub enum Usage {
 }
 
 impl Usage {
-    /// Returns whose fences someone has to wait for who wants to write or to read.
+    /// Returns the usage whose fences a writer, or a reader, has to wait for.
     ///
     /// A writer waits for readers and writers, a reader for writers. C: `dma_resv_usage_rw()`.
     #[inline]
@@ -110,7 +114,8 @@ pub struct DmaResv {
     inner: Opaque<bindings::dma_resv>,
 }
 
-// SAFETY: A reservation object is not bound to a thread; a locked one can't be moved or dropped.
+// SAFETY: A reservation object is not bound to a thread. Only a leaked guard lets a locked one be
+// sent or dropped, and then nobody waits for the lock, as that would borrow the object.
 unsafe impl Send for DmaResv {}
 
 // SAFETY: All that can be done with a shared reference is protected by the lock in it, or by RCU.
@@ -120,6 +125,7 @@ impl DmaResv {
     /// Returns an initialiser for a reservation object without fences.
     ///
     /// C: `dma_resv_init()`.
+    #[inline]
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: `dma_resv_init()` initialises it.
@@ -216,15 +222,20 @@ impl DmaResv {
 #[pinned_drop]
 impl PinnedDrop for DmaResv {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant, it is initialised. It isn't used any more; in particular
-        // nobody waits for the lock.
+        // SAFETY: By the type invariant, it is initialised. Nobody borrows it, so nobody uses it
+        // any more, nor waits for its lock, even if a guard was leaked.
         unsafe { bindings::dma_resv_fini(self.inner.get()) };
     }
 }
 
 /// The lock of a [`DmaResv`], held.
 ///
-/// Dropping it unlocks. Leaking it leaves the object locked.
+/// Dropping it unlocks. Leaking it leaves the object locked, for good; lockdep complains when a
+/// locked object is freed, and a GEM object is never freed then.
+///
+/// While there is a guard, do not do what takes the lock of the same object: map or unmap a GEM
+/// object in the kernel, get its SG table, or drop the last reference to one that shares its
+/// reservation object.
 ///
 /// # Invariants
 ///
@@ -236,12 +247,12 @@ pub struct DmaResvGuard<'a> {
 }
 
 impl DmaResvGuard<'_> {
-    /// The most slots that can be reserved at once. What C can take is more than can be allocated.
+    /// The most slots that can be reserved at once.
     pub const MAX_SLOTS: u32 = 1 << 16;
 
     /// Returns whether all fences of `usage`, and of those before it, are signalled.
     ///
-    /// As nobody else can add a fence, [`true`] stays so until the guard is dropped. See
+    /// Once this is [`true`], it stays so until a fence is added, which needs this guard. See
     /// [`DmaResv::test_signaled`].
     #[inline]
     pub fn test_signaled(&self, usage: Usage) -> bool {
@@ -287,7 +298,7 @@ impl DmaResvGuard<'_> {
 
     #[inline]
     fn reserve_raw(&mut self, n: u32) -> Result {
-        // C warns about 0, and adds `n` to the number of fences without looking for overflow.
+        // C warns about 0, and adds `n` to the number of fences without a check for overflow.
         if n == 0 || n > Self::MAX_SLOTS {
             return Err(EINVAL);
         }
@@ -314,6 +325,7 @@ impl Drop for DmaResvGuard<'_> {
 /// - `left` slots are reserved, besides those of the [`DmaResvSlot`]s that it has yielded.
 /// - The lock of `resv` is held by the present thread for all of `'a`, and nothing else is reserved
 ///   meanwhile.
+#[must_use = "slots are there to add fences to"]
 pub struct DmaResvSlots<'a> {
     resv: &'a DmaResv,
     left: u32,
@@ -340,37 +352,50 @@ impl<'a> Iterator for DmaResvSlots<'a> {
     }
 }
 
+impl ExactSizeIterator for DmaResvSlots<'_> {}
+
 /// A slot for a fence, reserved in a locked [`DmaResv`].
 ///
 /// # Invariants
 ///
 /// - A slot is reserved for `self`.
 /// - The lock of `resv` is held by the present thread for all of `'a`.
+#[must_use = "a slot is there to add a fence to"]
 pub struct DmaResvSlot<'a> {
     resv: &'a DmaResv,
     _not_send: NotThreadSafe,
 }
 
 impl DmaResvSlot<'_> {
-    /// Adds a fence, which is visible to others from now on.
+    /// Adds a fence that this driver emits, which is visible to others from now on.
     ///
-    /// May replace a signalled fence, or an earlier one of the same context, which is put. Takes a
+    /// May replace a signalled fence, or an earlier one of the same timeline, which is put. Takes a
     /// reference to `fence` of its own.
     ///
-    /// Does not sleep. C: `dma_resv_add_fence()`.
+    /// Does not sleep, and does not fail. C: `dma_resv_add_fence()`.
+    #[inline]
+    pub fn add(self, fence: &DriverDmaFence, usage: Usage) {
+        self.add_raw(fence, usage)
+    }
+
+    /// Adds a fence of any driver. See [`add`](Self::add).
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `fence` is made of other fences, which have to be added one by one.
+    /// Gives back the slot if `fence` is made of other fences, which have to be added one by one.
     #[inline]
-    pub fn add(self, fence: &DmaFence, usage: Usage) -> Result {
+    pub fn add_shared(self, fence: &DmaFence, usage: Usage) -> Result<(), Self> {
         if fence.is_container() {
-            return Err(EINVAL);
+            return Err(self);
         }
 
+        self.add_raw(fence, usage);
+        Ok(())
+    }
+
+    #[inline]
+    fn add_raw(self, fence: &DmaFence, usage: Usage) {
         // SAFETY: By the type invariants, the lock is held, and there is a slot for the fence.
         unsafe { bindings::dma_resv_add_fence(self.resv.as_raw(), fence.as_raw(), usage as u32) };
-
-        Ok(())
     }
 }

@@ -114,6 +114,7 @@ class Report(unittest.TestCase):
         both = {"igt@a@one": "pass", "igt@a@two": "pass"}
         log = ("[ 0.0] rcu: \tRCU lockdep checking is enabled.\n"
                "[ 0.0] vgem: loading out-of-tree module taints kernel.\n"
+               '[ 0.0] virtme-ng-init: WARNING: failed to run: "x"\n'
                "[ 0.0] [IGT] vgem_basic: exiting, ret=0\n")
         self.assertEqual(self.run_report(both, both, log)[0], 0)
 

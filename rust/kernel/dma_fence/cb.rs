@@ -25,7 +25,9 @@ use pin_init::PinInit;
 ///
 /// It is implemented for what most users need, so look at the implementations before you write your
 /// own.
-pub trait DmaFenceCbFunc: Send + Sync {
+///
+/// As a registration can be leaked, what is called can't borrow anything.
+pub trait DmaFenceCbFunc: Send + Sync + 'static {
     /// Called once, when the fence is signalled, with how it ended.
     ///
     /// # Context
@@ -68,11 +70,12 @@ impl<T> From<AlreadySignaled<T>> for Error {
 ///
 /// Dropping it takes the callback off the fence, or waits until it has run. So it may be dropped in
 /// any context, but not from the callback itself, nor with a lock held that the callback takes.
+/// Leaking it leaves the callback registered.
 ///
 /// # Invariants
 ///
-/// `self.cb` was registered on `self.fence`, with [`Self::func`], while `self` was at the place where
-/// it is.
+/// `self.cb` was registered on `self.fence`, with [`Self::func`], while `self` was at the place
+/// where it is. It is valid there until it is dropped, or forever.
 ///
 /// # Examples
 ///
@@ -101,6 +104,7 @@ impl<T> From<AlreadySignaled<T>> for Error {
 /// done.wait_for_completion();
 /// # Ok::<(), Error>(())
 /// ```
+#[must_use = "the callback is taken off the fence when this is dropped"]
 #[pin_data(PinnedDrop)]
 pub struct DmaFenceCb<T: DmaFenceCbFunc> {
     #[pin]
@@ -129,6 +133,7 @@ impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
     ///
     /// [`AlreadySignaled`], i.e. [`ENOENT`], if the fence is signalled. Then the callback is not
     /// called.
+    #[inline]
     pub fn new(fence: ARef<DmaFence>, data: T) -> impl PinInit<Self, AlreadySignaled<T>> {
         let init = move |slot: *mut Self| {
             // SAFETY: `slot` is valid for writes. The callback may run as soon as it is registered,
@@ -184,8 +189,9 @@ impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
     ///
     /// To be called by C only, for a `cb` that [`DmaFenceCb::new`] registered on `fence`.
     unsafe extern "C" fn func(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
-        // SAFETY: By the safety requirements, `cb` is in a `Self`. `drop()` takes the lock that C
-        // holds now, so it stays valid until this returns.
+        // SAFETY: By the safety requirements, `cb` is in a `Self`. It stays valid until this
+        // returns: `drop()` takes the lock that C holds now, and `call()` gets no more than a
+        // shared reference to a part of it.
         let this = unsafe { &*container_of!(Opaque::cast_from(cb), Self, cb) };
 
         // SAFETY: `fence` is valid. Its error is set before it is signalled, and never after.

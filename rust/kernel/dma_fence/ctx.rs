@@ -20,7 +20,10 @@ use crate::{
     types::Opaque, //
 };
 use core::{
-    mem::MaybeUninit,
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
     ops::Deref,
     ptr::{
         self,
@@ -123,24 +126,21 @@ unsafe impl AlwaysRefCounted for DmaFenceNames {
 ///
 /// # Invariants
 ///
-/// Until `fence` is signalled, a reference to `names` is owned. `names` never changes.
+/// `names` is dropped once, after `fence` was signalled, and never written to before.
 #[repr(C)]
 struct Emitted {
     fence: DmaFence,
-    names: NonNull<DmaFenceNames>,
+    names: ManuallyDrop<ARef<DmaFenceNames>>,
 }
 
-impl Emitted {
-    /// There is no `release` and no `wait`, so C forgets this table when the fence is signalled.
-    const OPS: &'static bindings::dma_fence_ops = {
-        static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
-            get_driver_name: Some(Emitted::get_driver_name),
-            get_timeline_name: Some(Emitted::get_timeline_name),
-            ..pin_init::zeroed()
-        };
-        &OPS
-    };
+/// There is no `release` and no `wait`, so C forgets this table when the fence is signalled.
+static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
+    get_driver_name: Some(Emitted::get_driver_name),
+    get_timeline_name: Some(Emitted::get_timeline_name),
+    ..pin_init::zeroed()
+};
 
+impl Emitted {
     /// # Safety
     ///
     /// `fence` must be the `fence` of an [`Emitted`], and be unsignalled, or have been so in the
@@ -149,7 +149,7 @@ impl Emitted {
         // CAST: `Emitted` is `repr(C)` and starts with the fence.
         // SAFETY: By the safety requirements, `fence` is in an `Emitted`. By its invariant, the
         // names were referenced when the critical section began, so that they are freed after it.
-        unsafe { (*fence.cast::<Self>()).names.as_ref() }
+        unsafe { &(*fence.cast::<Self>()).names }
     }
 
     unsafe extern "C" fn get_driver_name(fence: *mut bindings::dma_fence) -> *const c_char {
@@ -167,6 +167,7 @@ impl Emitted {
 /// The memory of a fence to come.
 ///
 /// Allocate it before the point of no return, and [arm](DmaFenceCtx::arm) it after.
+#[must_use = "a fence has to be armed to be of use"]
 pub struct UnarmedDmaFence(KBox<MaybeUninit<Emitted>>);
 
 impl UnarmedDmaFence {
@@ -175,6 +176,10 @@ impl UnarmedDmaFence {
     /// May sleep where `flags` allow it. Must not be called between the publication and the
     /// signalling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]: reclaim may wait for
     /// fences.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] if there is no memory.
     ///
     /// [`GFP_ATOMIC`]: crate::alloc::flags::GFP_ATOMIC
     /// [`GFP_NOWAIT`]: crate::alloc::flags::GFP_NOWAIT
@@ -186,9 +191,10 @@ impl UnarmedDmaFence {
 
 /// A timeline of fences.
 ///
-/// The fences of a timeline are signalled in the order in which they are armed: others rely on that
-/// and wait for the last one only. Fences with no such order need a timeline each, for which a
-/// `DmaFenceCtx` is cheap enough: creating one neither allocates nor fails.
+/// The fences of a timeline must be signalled in the order in which they are armed, as others rely
+/// on that: they wait for the last one only, and a reservation object forgets those before it.
+/// Fences with no such order need a timeline each, for which a `DmaFenceCtx` is cheap enough:
+/// creating one neither allocates nor fails.
 pub struct DmaFenceCtx {
     names: ARef<DmaFenceNames>,
     context: u64,
@@ -227,9 +233,8 @@ impl DmaFenceCtx {
 
         let emitted: *mut Emitted = KBox::into_raw(fence.0).cast();
 
-        // INVARIANT: The fence owns the new reference.
         // SAFETY: `emitted` is a live allocation that is ours.
-        unsafe { (&raw mut (*emitted).names).write(ARef::into_raw(self.names.clone())) };
+        unsafe { (&raw mut (*emitted).names).write(ManuallyDrop::new(self.names.clone())) };
 
         // SAFETY:
         // - `emitted` starts with a `struct dma_fence`, which is ours.
@@ -238,7 +243,7 @@ impl DmaFenceCtx {
         unsafe {
             bindings::dma_fence_init64(
                 emitted.cast(),
-                Emitted::OPS,
+                &OPS,
                 ptr::null_mut(),
                 self.context,
                 self.seqno,
@@ -266,9 +271,9 @@ impl DmaFenceCtx {
 ///
 /// # Invariants
 ///
-/// - `self.0` is in an [`Emitted`].
-/// - Nobody else signals the fence. It is signalled at most inside of [`DriverDmaFence::signal`] and
-///   [`DriverDmaFence::drop`].
+/// `self.0` is in an [`Emitted`], and not signalled. Nobody else can signal it: its operations have
+/// neither `signaled` nor `enable_signaling`, and there is one `DriverDmaFence` for it.
+#[must_use = "the fence is signalled with an error when it is dropped"]
 pub struct DriverDmaFence(ARef<DmaFence>);
 
 impl DriverDmaFence {
@@ -280,17 +285,27 @@ impl DriverDmaFence {
     /// May be called in any context, but not with a lock held that a callback of the fence takes.
     /// C: `dma_fence_set_error()` and `dma_fence_signal()`.
     #[inline]
-    pub fn signal(mut self, status: Result) {
-        self.complete(status);
+    pub fn signal(self, status: Result) {
+        let mut this = ManuallyDrop::new(self);
+
+        // SAFETY: `this` is not used any more.
+        unsafe { this.complete(status) };
+
+        // SAFETY: As above. This is the reference that `drop()` would put.
+        unsafe { ptr::drop_in_place(&mut this.0) };
     }
 
-    /// Must be called once only.
+    /// Signals the fence and gives up its names.
+    ///
+    /// # Safety
+    ///
+    /// The caller must not use `self` any more, but to drop `self.0`.
     #[inline]
-    fn complete(&mut self, status: Result) {
+    unsafe fn complete(&mut self, status: Result) {
         let fence = self.as_raw();
 
         if let Err(error) = status {
-            // SAFETY: `fence` is valid. It is not signalled, and by the type invariants nobody else
+            // SAFETY: `fence` is valid. By the type invariants it is not signalled and nobody else
             // can signal it, so nobody reads the error yet. An `Error` is a valid errno.
             unsafe { bindings::dma_fence_set_error(fence, error.to_errno()) };
         }
@@ -298,9 +313,10 @@ impl DriverDmaFence {
         // SAFETY: `fence` is valid.
         unsafe { bindings::dma_fence_signal(fence) };
 
-        // INVARIANT: The fence has been signalled, so its reference may be given up.
-        // SAFETY: By the type invariants, `fence` is in an `Emitted` that owned it until now.
-        drop(unsafe { ARef::from_raw((*fence.cast::<Emitted>()).names) });
+        // INVARIANT: The fence was signalled, and this is done once, as `self` is given up.
+        // SAFETY: By the type invariants, `fence` is in an `Emitted`, whose names are there until
+        // now. Who found them before can use them for as long as RCU lets him.
+        unsafe { ManuallyDrop::drop(&mut (*fence.cast::<Emitted>()).names) };
     }
 }
 
@@ -314,16 +330,15 @@ impl Deref for DriverDmaFence {
 }
 
 impl Drop for DriverDmaFence {
-    #[inline]
+    #[cold]
     fn drop(&mut self) {
-        // SAFETY: The fence is valid.
-        if !unsafe { bindings::dma_fence_test_signaled_flag(self.as_raw()) } {
-            pr_warn!(
-                "dma_fence: {}:{} dropped before it was signalled\n",
-                self.context(),
-                self.seqno()
-            );
-            self.complete(Err(ECANCELED));
-        }
+        pr_warn!(
+            "dma_fence: {}:{} dropped before it was signalled\n",
+            self.context(),
+            self.seqno()
+        );
+
+        // SAFETY: `self` is dropped.
+        unsafe { self.complete(Err(ECANCELED)) };
     }
 }

@@ -11,10 +11,11 @@ use crate::{
             Atomic,
             Relaxed, //
         },
+        rcu,
         Arc, //
     },
 };
-use core::mem;
+use core::mem::ManuallyDrop;
 
 fn ctx() -> Result<DmaFenceCtx> {
     Ok(DmaFenceCtx::new(DmaFenceNames::new(c"kunit", c"timeline")?))
@@ -25,6 +26,11 @@ fn fence(ctx: &mut DmaFenceCtx) -> Result<(DriverDmaFence, ARef<DmaFence>)> {
     let shared = ARef::from(&*fence);
 
     Ok((fence, shared))
+}
+
+fn timeline_name<'a>(fence: &DmaFence, _rcu: &'a rcu::Guard) -> &'a CStr {
+    // SAFETY: The fence is valid, and the name is valid for the critical section.
+    unsafe { CStr::from_char_ptr(bindings::dma_fence_timeline_name(fence.as_raw())) }
 }
 
 /// Counts its calls, and keeps the errno of the last one.
@@ -112,13 +118,13 @@ mod suite {
     fn leak() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
-        mem::forget(fence);
+        // As good as `forget()`, but for being taken back in the end.
+        let fence = ManuallyDrop::new(fence);
 
         assert!(!shared.is_signaled());
-        // SAFETY: The fence is unsignalled, so it has its names, under RCU or not.
-        let name =
-            unsafe { CStr::from_char_ptr(bindings::dma_fence_timeline_name(shared.as_raw())) };
-        assert!(name == c"timeline");
+        assert!(timeline_name(&shared, &rcu::read_lock()) == c"timeline");
+
+        ManuallyDrop::into_inner(fence).signal(Ok(()));
 
         Ok(())
     }
@@ -160,14 +166,14 @@ mod suite {
         let (fence, shared) = fence(&mut ctx)?;
         drop(ctx);
 
-        let driver_name = || {
-            // SAFETY: The fence is valid. The suite is the only one to signal it, so its names can't
-            // be freed meanwhile.
-            unsafe { CStr::from_char_ptr(bindings::dma_fence_driver_name(shared.as_raw())) }
-        };
-        assert!(driver_name() == c"kunit");
+        assert!(timeline_name(&shared, &rcu::read_lock()) == c"timeline");
+
+        // Who found the names in time can use them for as long as RCU lets him.
+        let rcu = rcu::read_lock();
+        let name = timeline_name(&shared, &rcu);
         fence.signal(Ok(()));
-        assert!(driver_name() == c"detached-driver");
+        assert!(name == c"timeline");
+        assert!(timeline_name(&shared, &rcu) == c"signaled-timeline");
 
         Ok(())
     }

@@ -10,7 +10,8 @@ use crate::{
         DriverDmaFence,
         UnarmedDmaFence, //
     },
-    macros::kunit_tests, //
+    macros::kunit_tests,
+    sync::aref::ARef, //
 };
 
 const ALL: [Usage; 4] = [Usage::Kernel, Usage::Write, Usage::Read, Usage::Bookkeep];
@@ -68,7 +69,7 @@ mod suite {
             let fence = fence()?;
 
             let mut guard = resv.lock();
-            guard.reserve_one()?.add(&fence, added)?;
+            guard.reserve_one()?.add(&fence, added);
             for asked in ALL {
                 assert_eq!(guard.test_signaled(asked), asked < added);
             }
@@ -96,6 +97,25 @@ mod suite {
         Ok(())
     }
 
+    #[test]
+    fn add_shared() -> Result {
+        let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+        let fence = fence()?;
+        let shared: ARef<DmaFence> = ARef::from(&*fence);
+
+        let mut guard = resv.lock();
+        let added = guard.reserve_one()?.add_shared(&shared, Usage::Read);
+        assert!(added.is_ok());
+        drop(guard);
+
+        assert!(resv.test_signaled(Usage::Write));
+        assert!(!resv.test_signaled(Usage::Read));
+        fence.signal(Ok(()));
+        assert!(resv.test_signaled(Usage::Read));
+
+        Ok(())
+    }
+
     /// As many fences as slots go in, whatever was reserved and not used before.
     #[test]
     fn fill() -> Result {
@@ -107,7 +127,7 @@ mod suite {
             let _ = guard.reserve(n / 2 + 1)?;
             for slot in guard.reserve(n)? {
                 let fence = fence()?;
-                slot.add(&fence, Usage::Bookkeep)?;
+                slot.add(&fence, Usage::Bookkeep);
                 fences.push(fence, GFP_KERNEL)?;
             }
         }

@@ -39,8 +39,8 @@ impl kernel::Module for VgemModule {
         )?;
 
         let parent = core::ptr::from_ref(AsRef::<faux::Device<_>>::as_ref(&faux).as_ref());
-        // SAFETY: The parent is bound until `faux` is dropped. `reg` does not outlive it: `VgemModule`
-        // drops it first, and where this function fails, so does this function.
+        // SAFETY: The parent is bound until `faux` is dropped. `reg` does not outlive it, as
+        // `VgemModule` drops it first.
         let parent = unsafe { &*parent };
 
         // SAFETY: `reg` is never forgotten, but dropped with `VgemModule`.

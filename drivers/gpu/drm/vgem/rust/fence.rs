@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     dma_fence::{
         DmaFenceCtx,
         DmaFenceNames,
@@ -46,8 +47,14 @@ use kernel::{
 /// User space has this long to signal a fence, so that it can't hang other drivers.
 const TIMEOUT: Delta = Delta::from_secs(10);
 
-/// The timer goes off this much after a fence's time is up, to do several at once.
+/// The timer is set to this much after a fence's time is up, to find several that expired at once.
 const SLACK: Delta = Delta::from_millis(1);
+
+/// The timer signals at most this many fences with interrupts off.
+const BATCH: u32 = 64;
+
+/// The timer goes on after this many batches, but lets others run first.
+const BATCHES: u32 = 64;
 
 /// The number of IDs. They go from 1 to `i32::MAX`, and are all used in turn, so that a stale ID is
 /// not soon another fence's.
@@ -55,8 +62,8 @@ const IDS: u64 = i32::MAX as u64;
 
 /// The fences of a client.
 ///
-/// All have the same timeout, so the oldest one expires first and one timer is enough. It is started
-/// when there was none to wait for.
+/// All have the same timeout, so the oldest one expires first and one timer is enough. It is
+/// started when there was none to wait for.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Fences {
     #[pin]
@@ -95,17 +102,22 @@ impl Fences {
             return Err(EBUSY);
         }
 
-        // All that can fail comes before the fence.
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let fence = UnarmedDmaFence::new(GFP_KERNEL)?;
+        // All that can fail comes before the fence. They are charged to the
+        // client, which decides how many there are.
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let fence = UnarmedDmaFence::new(GFP_KERNEL_ACCOUNT)?;
         let slot = resv.reserve_one()?;
 
         // Fences are signalled in any order, so each has its own timeline.
         let fence = DmaFenceCtx::new(names.clone()).arm(fence);
-        slot.add(&fence, if write { Usage::Write } else { Usage::Read })?;
+        slot.add(&fence, if write { Usage::Write } else { Usage::Read });
         drop(resv);
 
-        let (id, start) = self.table.state.lock().insert(fence, node);
+        let Inserted {
+            id,
+            start,
+            stale: _stale,
+        } = self.table.state.lock().insert(fence, node);
         if start {
             let mut timer = self.timer.lock();
             // Dropping the old handle would stop the timer, so that has to be done first.
@@ -162,17 +174,20 @@ impl HrTimerCallback for Table {
     type Pointer<'a> = Arc<Self>;
 
     fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
-        loop {
-            let oldest = this.state.lock().expire();
-
-            match oldest {
-                Oldest::Expired(fence) => fence.signal(Ok(())),
-                Oldest::Pending(left) => {
-                    ctx.forward_now(left + SLACK);
-                    return HrTimerRestart::Restart;
-                }
-                Oldest::None => return HrTimerRestart::NoRestart,
+        let mut left = None;
+        for _ in 0..BATCHES {
+            left = this.state.lock().expire();
+            if left != Some(Delta::ZERO) {
+                break;
             }
+        }
+
+        match left {
+            Some(left) => {
+                ctx.forward_now(left + SLACK);
+                HrTimerRestart::Restart
+            }
+            None => HrTimerRestart::NoRestart,
         }
     }
 }
@@ -183,10 +198,12 @@ struct Entry {
     fence: Option<DriverDmaFence>,
 }
 
-enum Oldest {
-    Expired(DriverDmaFence),
-    Pending(Delta),
-    None,
+struct Inserted {
+    id: u32,
+    /// The timer has to be started.
+    start: bool,
+    /// What had the ID before; to be dropped without the lock.
+    stale: Option<RBTreeNode<u64, Entry>>,
 }
 
 struct State {
@@ -201,23 +218,19 @@ struct State {
 }
 
 impl State {
-    /// Inserts a fence, and returns its ID, and whether the timer has to be started.
     fn insert(
         &mut self,
         fence: DriverDmaFence,
         node: RBTreeNodeReservation<u64, Entry>,
-    ) -> (u32, bool) {
-        // Leave out IDs that are still in use after all others have been used.
-        while self
-            .next
-            .checked_sub(IDS)
-            .is_some_and(|number| self.fences.get(&number).is_some())
-        {
-            self.next += 1;
-        }
-
+    ) -> Inserted {
         let number = self.next;
         self.next += 1;
+
+        // An ID is used again after all others have been, and then is for the new fence. The old
+        // one has expired by far.
+        let stale = number
+            .checked_sub(IDS)
+            .and_then(|old| self.fences.remove_node(&old));
 
         // With the lock held, so that deadlines have the order of the numbers.
         let deadline = Instant::now() + TIMEOUT;
@@ -229,11 +242,12 @@ impl State {
             },
         ));
 
-        // CAST: `IDS` is less than 2^32.
-        (
-            (number % IDS) as u32 + 1,
-            !core::mem::replace(&mut self.armed, true),
-        )
+        Inserted {
+            // CAST: `IDS` is less than 2^32.
+            id: (number % IDS) as u32 + 1,
+            start: !core::mem::replace(&mut self.armed, true),
+            stale,
+        }
     }
 
     /// Removes the fence that has the ID.
@@ -246,23 +260,32 @@ impl State {
         self.fences.remove_node(&last.checked_sub(back)?)
     }
 
-    /// Takes the oldest pending fence if its time is up.
-    fn expire(&mut self) -> Oldest {
-        while let Some(mut oldest) = self.fences.cursor_lower_bound_mut(&self.pending) {
+    /// Signals fences whose time is up, and returns how long it is until there is another one, or
+    /// [`None`] if none is pending.
+    ///
+    /// With the lock held, so that a client that is told that its fence has expired finds it
+    /// signalled. No callback of a fence takes the lock.
+    fn expire(&mut self) -> Option<Delta> {
+        let now = Instant::now();
+
+        for _ in 0..BATCH {
+            let Some(mut oldest) = self.fences.cursor_lower_bound_mut(&self.pending) else {
+                self.armed = false;
+                return None;
+            };
             let (number, entry) = oldest.current_mut();
-            let left = entry.deadline - Instant::now();
+            let left = entry.deadline - now;
 
             if left > Delta::ZERO {
-                return Oldest::Pending(left);
+                return Some(left);
             }
 
             self.pending = *number + 1;
             if let Some(fence) = entry.fence.take() {
-                return Oldest::Expired(fence);
+                fence.signal(Ok(()));
             }
         }
 
-        self.armed = false;
-        Oldest::None
+        Some(Delta::ZERO)
     }
 }

@@ -30,6 +30,7 @@ impl VgemObject {
     }
 }
 
+#[vtable]
 impl gem::DriverObject for VgemObject {
     type Driver = VgemDriver;
     type Args = ();
