@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of what the lab's scripts do when something is wrong."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+VNG = "tools/virtme-ng-1.42"
+
+
+class Lab(unittest.TestCase):
+    def setUp(self):
+        self.dir = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.cache = self.dir / "cache"
+        self.cache.mkdir()
+        self.env = {k: v for k, v in os.environ.items() if k not in ("KSRC", "KREV", "RUSTGEM_LOCKED")}
+        self.env.update(RUSTGEM_CACHE=str(self.cache), LC_ALL="C")
+
+    def run_(self, *args, **env):
+        done = subprocess.run(args, env=self.env | env, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        return done.returncode, done.stdout
+
+    def lib(self, code, **env):
+        return self.run_("bash", "-c", f"set -euo pipefail; . {SCRIPTS}/lib.sh; {code}", **env)
+
+    # --- lib.sh ---
+
+    def test_second_run_waits(self):
+        with open(self.cache / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (self.cache / "lock.pid").write_text("123\n")
+            second = subprocess.Popen(
+                ["bash", "-c", f". {SCRIPTS}/lib.sh; lock; echo in"], env=self.env, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertIn("waiting for another run (process 123)", second.stderr.readline())
+            time.sleep(0.3)
+            self.assertIsNone(second.poll())
+        out, _ = second.communicate(timeout=10)
+        self.assertEqual(out, "in\n")
+
+    def test_disk(self):
+        status, out = self.lib("need_disk 1000000")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"GB free and this needs 1000000 GB: free some, or set RUSTGEM_CACHE")
+
+    def test_step(self):
+        status, out = self.lib("step good echo hello; step bad bash -c 'echo why; exit 3'; echo on")
+        self.assertEqual(status, 1)
+        self.assertEqual(out, "rustgem: good\nrustgem: bad\nwhy\n"
+                         f"rustgem: bad failed; its whole output is in {self.cache}/log/bad.log\n")
+
+    # --- fetch ---
+
+    def kernel(self, version, git):
+        tree = self.dir / "ksrc"
+        tree.mkdir()
+        major, minor = version.split(".")
+        (tree / "Makefile").write_text(f"VERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = 1\n")
+        (tree / "Kbuild").write_text("")
+        (tree / ".gitignore").write_text("*.o\n")
+        if git:
+            for args in (["init", "-q"], ["add", "-A"],
+                         ["-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "-qm", "x"]):
+                subprocess.run(["git", "-C", tree, *args], check=True)
+        return tree
+
+    def state(self, tree):
+        return sorted((str(p.relative_to(tree)), p.stat().st_mtime_ns) for p in tree.rglob("*"))
+
+    def test_ksrc(self):
+        for git in (False, True):
+            tree = self.kernel("7.3", git)
+            before = self.state(tree)
+            first = self.run_(SCRIPTS / "fetch", KSRC=str(tree))
+            self.assertEqual(first[0], 0, first[1])
+            name = first[1].splitlines()[-1]
+            self.assertEqual(self.run_(SCRIPTS / "fetch", KSRC=str(tree)), (0, name + "\n"))
+            self.assertEqual(self.state(tree), before)
+            clone = self.cache / "linux" / name
+            self.assertEqual((clone / "Makefile").read_text(), (tree / "Makefile").read_text())
+            subprocess.run(["git", "-C", clone, "rev-parse", "-q", "--verify", "base^{commit}"],
+                           check=True, stdout=subprocess.DEVNULL)
+            shutil.rmtree(tree)
+
+    def test_ksrc_wrong(self):
+        for git in (False, True):
+            tree = self.kernel("6.12", git)
+            status, out = self.run_(SCRIPTS / "fetch", KSRC=str(tree))
+            self.assertEqual(status, 1)
+            self.assertIn("KSRC is Linux 6.12.1 and the series is for 7.3.y", out)
+            shutil.rmtree(tree)
+        for ksrc, says in ((self.dir / "none", "no directory"), (self.cache, "no kernel tree")):
+            status, out = self.run_(SCRIPTS / "fetch", KSRC=str(ksrc))
+            self.assertEqual(status, 1)
+            self.assertIn(says, out)
+        self.assertEqual(list(self.cache.glob("new.*")), [])
+
+    @unittest.skipUnless(shutil.which("apt-get"), "needs apt")
+    def test_no_mirror(self):
+        status, out = self.run_(SCRIPTS / "fetch", RUSTGEM_MIRROR="file:///nonexistent")
+        self.assertEqual(status, 1)
+        self.assertIn("Debian can not be reached, or its signature is not good", out)
+
+    @unittest.skipUnless(shutil.which("apt-get"), "needs apt")
+    def test_unsigned(self):
+        suite = self.dir / "mirror/dists/trixie-backports"
+        suite.mkdir(parents=True)
+        (suite / "Release").write_text("Origin: Debian\nSuite: trixie-backports\n")
+        status, out = self.run_(SCRIPTS / "fetch", RUSTGEM_MIRROR=f"file://{self.dir}/mirror")
+        self.assertEqual(status, 1)
+        self.assertIn("is not signed", out)
+        self.assertIn("its signature is not good", out)
+
+    # --- toolchain ---
+
+    def test_no_root_no_tools(self):
+        tools = self.dir / "bin"
+        tools.mkdir()
+        for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "git", "python3"):
+            (tools / tool).symlink_to(shutil.which(tool))
+        (tools / "id").write_text("#!/bin/sh\necho 1000\n")
+        (tools / "id").chmod(0o755)
+        status, out = self.run_(SCRIPTS / "toolchain", PATH=str(tools))
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"as root, run: apt-get update && apt-get install .*qemu-system-x86")
+
+    # --- boot ---
+
+    def boot(self, vng, seconds=20):
+        """Runs scripts/boot with `vng` in place of virtme-ng."""
+        fake = self.cache / VNG / "bin/vng"
+        fake.parent.mkdir(parents=True, exist_ok=True)
+        (self.cache / VNG / "complete").touch()
+        fake.write_text(f"#!/bin/sh\n{vng}\n")
+        fake.chmod(0o755)
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        (self.cache / "kvm").write_text(f"{boot_id} hangs\n")
+        share = self.dir / "share"
+        share.mkdir(exist_ok=True)
+        return self.run_(SCRIPTS / "boot", "kernel", "root", share, str(seconds), "true")
+
+    def test_boot_status(self):
+        for code in (0, 7):
+            status, out = self.boot(f"echo {code} >{self.dir}/share/status")
+            self.assertEqual(status, code, out)
+
+    def test_boot_hangs(self):
+        status, out = self.boot("echo last words; sleep 50", seconds=1)
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"last words(.|\n)*the guest did not end within 1 s, and was stopped")
+
+    def test_boot_panics(self):
+        status, out = self.boot("echo Kernel panic; exit 1")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"Kernel panic(.|\n)*the guest ended before its work did")
+
+
+if __name__ == "__main__":
+    unittest.main()
