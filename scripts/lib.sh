@@ -20,6 +20,8 @@ lock() {
 		flock 9
 	fi
 	echo $$ >"$cache/lock.pid"
+	# What a run that was killed had begun.
+	rm -rf "$cache"/new.*
 	export RUSTGEM_LOCKED=1
 }
 
@@ -37,10 +39,13 @@ step() {
 	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0
 	shift
 	say "$name$([ ! -s "$last" ] || echo " (last time $(cat "$last") s)")"
-	"$@" >"$log" 2>&1 9>&- &
+	# In a process group of its own, so that all of it ends with this script.
+	set -m
+	"$@" >"$log" 2>&1 9>&- </dev/null &
 	pid=$!
+	set +m
 	# shellcheck disable=SC2064
-	trap "kill $pid 2>/dev/null || true" EXIT
+	trap "kill -- -$pid 2>/dev/null || true" EXIT
 	while sleep 0.2; kill -0 $pid 2>/dev/null; do
 		if (( (SECONDS - start) % 15 == 14 )); then
 			say "  $name: $((SECONDS - start + 1)) s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c1-60)"
@@ -80,11 +85,19 @@ toolchain() {
 # The kernel with the series: sets `base`, the pristine tree's name, and `linux`,
 # a git repository whose work tree is what is built.
 kernel() {
-	local tip
+	local tip busy
 	base=$("$top/scripts/fetch")
 	linux=$cache/linux/$base
+	busy=$linux/.git/rustgem-busy
 	tip=$("$top/scripts/series" apply --linux "$linux")
+	if [ -e "$busy" ]; then
+		# The last checkout was interrupted.
+		rm -f "$linux/.git/index.lock"
+		git -C "$linux" reset -q --hard
+	fi
 	[ -z "$(git -C "$linux" status --porcelain)" ] ||
 		die "$linux was edited by hand, and is only there to be built: take the edits to \`make tree\`, then remove them"
+	touch "$busy"
 	git -C "$linux" checkout -q --detach "$tip"
+	rm "$busy"
 }

@@ -4,6 +4,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -56,6 +57,22 @@ class Lab(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertEqual(out, "rustgem: good\nrustgem: bad\nwhy\n"
                          f"rustgem: bad failed; its whole output is in {self.cache}/log/bad.log\n")
+
+    def test_interrupt(self):
+        """What a step started ends with the script."""
+        pid = self.dir / "pid"
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            script = subprocess.Popen(
+                ["bash", "-c", f". {SCRIPTS}/lib.sh; long() {{ sh -c 'echo $$ >{pid}; sleep 100; :'; }}; step a long"],
+                env=self.env, stderr=subprocess.DEVNULL, start_new_session=True)
+            while not (pid.exists() and pid.read_text()):
+                time.sleep(0.05)
+            os.killpg(script.pid, sig)
+            script.wait(timeout=10)
+            time.sleep(0.2)
+            with self.assertRaises(ProcessLookupError):
+                os.kill(int(pid.read_text()), 0)
+            pid.unlink()
 
     # --- fetch ---
 
@@ -134,7 +151,7 @@ class Lab(unittest.TestCase):
 
     # --- boot ---
 
-    def boot(self, vng, seconds=20):
+    def boot(self, vng, seconds=20, popen=False):
         """Runs scripts/boot with `vng` in place of virtme-ng."""
         fake = self.cache / VNG / "bin/vng"
         fake.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +162,10 @@ class Lab(unittest.TestCase):
         (self.cache / "kvm").write_text(f"{boot_id} hangs\n")
         share = self.dir / "share"
         share.mkdir(exist_ok=True)
-        return self.run_(SCRIPTS / "boot", "kernel", "root", share, str(seconds), "true")
+        args = (SCRIPTS / "boot", "kernel", "root", share, str(seconds), "true")
+        if popen:
+            return subprocess.Popen(args, env=self.env, stdout=subprocess.DEVNULL)
+        return self.run_(*args)
 
     def test_boot_status(self):
         for code in (0, 7):
@@ -156,6 +176,17 @@ class Lab(unittest.TestCase):
         status, out = self.boot("echo last words; sleep 50", seconds=1)
         self.assertEqual(status, 1)
         self.assertRegex(out, r"last words(.|\n)*the guest did not end within 1 s, and was stopped")
+
+    def test_boot_interrupted(self):
+        pid = self.dir / "pid"
+        boot = self.boot(f"echo $$ >{pid}; sleep 50", popen=True)
+        while not (pid.exists() and pid.read_text()):
+            time.sleep(0.05)
+        boot.terminate()
+        boot.wait(timeout=10)
+        time.sleep(0.2)
+        with self.assertRaises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
 
     def test_boot_panics(self):
         status, out = self.boot("echo Kernel panic; exit 1")
