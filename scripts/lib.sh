@@ -36,7 +36,7 @@ need_disk() {
 # step NAME COMMAND...: run it with its output in a log, and tell how far it is: the
 # time, that of the last time, and the last line. When it fails, print the log's end.
 step() {
-	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0
+	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0 callers
 	shift
 	say "$name$([ ! -s "$last" ] || echo " (last time $(cat "$last") s)")"
 	# In a process group of its own, so that all of it ends with this script.
@@ -44,6 +44,7 @@ step() {
 	"$@" >"$log" 2>&1 9>&- </dev/null &
 	pid=$!
 	set +m
+	callers=$(trap -p EXIT)
 	# shellcheck disable=SC2064
 	trap "kill -- -$pid 2>/dev/null || true" EXIT
 	while sleep 0.2; kill -0 $pid 2>/dev/null; do
@@ -53,7 +54,7 @@ step() {
 		fi
 	done
 	wait $pid || status=$?
-	trap - EXIT
+	eval "${callers:-trap - EXIT}"
 	if [ $status != 0 ]; then
 		tail -n "${TAIL:-25}" "$log" >&2
 		die "$name failed; its whole output is in $log"

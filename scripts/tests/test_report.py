@@ -67,6 +67,7 @@ class Report(unittest.TestCase):
         status, words, _ = self.run_report(both, both)
         self.assertEqual(status, 0)
         self.assertTrue(words.endswith("1 passed, 0 failed, 1 skipped\n"))
+        self.assertIn("C VGEM: Test requirement not met", words)
         self.assertIn("Test requirement not met", self.page)
 
     def test_rust_better(self):
@@ -82,6 +83,11 @@ class Report(unittest.TestCase):
 
     def test_no_tests(self):
         self.assertEqual(self.run_report({}, {}, names="# nothing\n")[0], 1)
+
+    def test_nothing_passes(self):
+        for result in ("skip", "fail", "crash"):
+            both = {"igt@a@one": result, "igt@a@two": result}
+            self.assertEqual(self.run_report(both, both)[0], 1)
 
     def test_no_results(self):
         with self.assertRaisesRegex(SystemExit, "no results"):
@@ -103,6 +109,11 @@ class Report(unittest.TestCase):
             "UBSAN: array-index-out-of-bounds in x.c:1:1",
             "refcount_t: underflow; use-after-free.",
             "watchdog: BUG: soft lockup - CPU#0 stuck for 26s!",
+            "INFO: trying to register non-static key.",
+            "BUG kmalloc-64 (Not tainted): Poison overwritten",
+            "watchdog: Watchdog detected hard LOCKUP on cpu 0",
+            "kmemleak: 3 new suspicious memory leaks (see /sys/kernel/debug/kmemleak)",
+            "------------[ cut here ]------------",
             "rust_kernel: panicked at x.rs:1:1:",
             "dma_fence: 5:1 dropped before it was signalled",
         ):
