@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run test series tree refresh update clean
+.PHONY: help run test debug series tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -19,6 +19,9 @@ run: ## build a kernel, boot it, and run IGT on VGEM in C and in Rust
 
 test: ## run the lab's own tests, the round trip of the series, and KUnit
 	@scripts/test
+
+debug: ## run KUnit on x86-64 with KASAN, lockdep, kmemleak and debug objects
+	@scripts/debug
 
 series: ## write the patches that `git am` takes to OUT=out/series
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"

@@ -18,6 +18,14 @@
 //! - [`DmaFenceCtx`] is a timeline: a context number and the sequence numbers of its fences.
 //! - [`DmaFenceNames`] are the names of a driver and of a timeline that others see.
 //! - [`DmaFenceCb`] is a callback that is registered on a fence.
+//! - [`signalling()`] is the scope of code that fences need to be signalled; lockdep checks it.
+//! - An *array* is a fence that is signalled when several others are, and a *chain* one that is
+//!   signalled when a fence and those before it are; both are *containers*. See
+//!   [`DmaFence::new_array`], [`UnarmedChainNode`] and, for what they are made of,
+//!   [`DmaFence::unwrap_iter`].
+//! - A *stub* is a fence that is signalled from the start; see [`DmaFence::stub`].
+//! - A *sync file* is a file of user space that holds a fence; see `SyncFile`, which needs
+//!   `CONFIG_SYNC_FILE`.
 //!
 //! # The life of a fence
 //!
@@ -28,8 +36,8 @@
 //!   ┌─────────────┐                          ┌─────────────┐
 //!   │   unarmed   ├─────────────────────────►│    armed    │◄─┐ DmaFenceCb::new()
 //!   └──────┬──────┘                          └──────┬──────┘──┘
-//!          │ drop                                   │ DriverDmaFence::signal(), or drop of
-//!          ▼                                        │ the DriverDmaFence: ECANCELED
+//!          │ drop                                   │ DriverDmaFence::signal(), signal_at(),
+//!          ▼                                        │ or its drop: ECANCELED
 //!       (freed)                                     ▼
 //!                                            ┌─────────────┐
 //!                                            │  signalled  │ callbacks run, names detach
@@ -85,17 +93,35 @@
 use crate::{
     bindings,
     error::to_result,
+    fmt,
     prelude::*,
-    sync::aref::AlwaysRefCounted,
+    sync::{
+        aref::AlwaysRefCounted,
+        rcu, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
     types::Opaque, //
 };
 use core::ptr::NonNull;
+
+mod array;
 
 mod cb;
 pub use self::cb::{
     AlreadySignaled,
     DmaFenceCb,
-    DmaFenceCbFunc, //
+    DmaFenceCbFunc,
+    QueueWork, //
+};
+
+mod chain;
+pub use self::chain::{
+    ChainNodes,
+    InvalidChain,
+    UnarmedChainNode, //
 };
 
 mod ctx;
@@ -106,8 +132,44 @@ pub use self::ctx::{
     UnarmedDmaFence, //
 };
 
+mod signalling;
+pub use self::signalling::{
+    signalling,
+    Signalling, //
+};
+
+mod stub;
+
+#[cfg(CONFIG_SYNC_FILE)]
+mod sync_file;
+#[cfg(CONFIG_SYNC_FILE)]
+pub use self::sync_file::SyncFile;
+
+mod unwrap;
+pub use self::unwrap::Unwrap;
+
+mod wait;
+pub(crate) use self::wait::{
+    outcome_from_c,
+    timeout_to_c, //
+};
+pub use self::wait::{
+    AnySignaled,
+    WaitError, //
+};
+
 #[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
 mod tests;
+#[cfg(all(CONFIG_RUST_DMA_FENCE_LOCKDEP_KUNIT_TEST, CONFIG_PROVE_LOCKING))]
+mod tests_lockdep;
+#[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
+mod tests_race;
+#[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
+mod tests_st_chain;
+#[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
+mod tests_st_fence;
+#[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
+mod tests_st_unwrap;
 
 /// A DMA fence of any driver.
 ///
@@ -223,5 +285,115 @@ impl DmaFence {
     pub fn is_container(&self) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
         unsafe { bindings::dma_fence_is_container(self.as_raw()) }
+    }
+
+    /// Returns when the fence was signalled, or [`None`] while it is not.
+    ///
+    /// This is the time that the emitter gave, where it knows better than the clock. A time before
+    /// the clock's start is taken for the start.
+    ///
+    /// Takes the fence's lock, like [`status`](Self::status), rather than spin until the thread
+    /// that signals the fence has written the time.
+    ///
+    /// May be called in any context, but not from a callback of the same fence. C:
+    /// `dma_fence_timestamp()`.
+    #[inline]
+    pub fn timestamp(&self) -> Option<Instant<Monotonic>> {
+        // The fence is signalled and gets its timestamp under one hold of its lock, which this
+        // takes too.
+        let _ = self.status()?;
+
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. It is signalled.
+        let ktime = unsafe { bindings::dma_fence_timestamp(self.as_raw()) };
+
+        // SAFETY: A `ktime_t` that is not negative is in the range that `Instant` has.
+        Some(unsafe { Instant::from_ktime(ktime.max(0)) })
+    }
+
+    /// Returns whether the fence comes after `other` on the timeline of both, or [`None`] if they
+    /// are on different ones.
+    ///
+    /// A fence is not later than itself.
+    ///
+    /// May be called in any context. C: `dma_fence_is_later()`.
+    #[inline]
+    pub fn is_later_than(&self, other: &DmaFence) -> Option<bool> {
+        if self.context() != other.context() {
+            return None;
+        }
+
+        // SAFETY: By the type invariant, both are valid fences. They have the same context.
+        Some(unsafe { bindings::dma_fence_is_later(self.as_raw(), other.as_raw()) })
+    }
+
+    /// Asks the emitter to signal the fence as soon as it can.
+    ///
+    /// Some drivers have no interrupt for a fence, and so don't notice that it is done, before
+    /// somebody wants to know. Callbacks and waits ask for it by themselves, so it is for who polls
+    /// with [`is_signaled`](Self::is_signaled). The fence may be signalled when this returns.
+    ///
+    /// May be called in any context, but not from a callback of the same fence. C:
+    /// `dma_fence_enable_signaling()`.
+    #[inline]
+    pub fn enable_signaling(&self) {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
+        unsafe { bindings::dma_fence_enable_signaling(self.as_raw()) };
+    }
+
+    /// Tells the emitter until when it is hoped that the fence will be signalled.
+    ///
+    /// It is a hint, e.g. to run the hardware faster. A time that has passed means that somebody
+    /// needs the fence now. Of several deadlines, the earliest counts.
+    ///
+    /// May be called in any context, but not with a lock held that a callback of the fence takes,
+    /// as it may be found to be signalled. C: `dma_fence_set_deadline()`.
+    #[inline]
+    pub fn set_deadline(&self, deadline: Instant<Monotonic>) {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
+        unsafe { bindings::dma_fence_set_deadline(self.as_raw(), deadline.as_nanos()) };
+    }
+
+    /// Returns the name of the driver that emitted the fence, or `detached-driver` once it is
+    /// signalled.
+    ///
+    /// Others may free the name when the fence is signalled and a grace period has passed, so it
+    /// can be used only for as long as both the fence and the RCU guard are there.
+    ///
+    /// May be called in any context. C: `dma_fence_driver_name()`.
+    #[inline]
+    pub fn driver_name<'a>(&'a self, _rcu: &'a rcu::Guard) -> &'a CStr {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. The guard shows that
+        // this is in an RCU read-side critical section, which goes on for all of `'a`. C has the
+        // name stay there and unchanged for as long.
+        unsafe { CStr::from_char_ptr(bindings::dma_fence_driver_name(self.as_raw())) }
+    }
+
+    /// Returns the name of the timeline that the fence is on, or `signaled-timeline` once it is
+    /// signalled.
+    ///
+    /// See [`driver_name`](Self::driver_name) for how long it can be used.
+    ///
+    /// May be called in any context. C: `dma_fence_timeline_name()`.
+    #[inline]
+    pub fn timeline_name<'a>(&'a self, _rcu: &'a rcu::Guard) -> &'a CStr {
+        // SAFETY: As in `driver_name()`.
+        unsafe { CStr::from_char_ptr(bindings::dma_fence_timeline_name(self.as_raw())) }
+    }
+}
+
+/// Shows the context, the sequence number, and whether the fence was found to be signalled so far.
+///
+/// Takes no lock and asks no driver, so that it may be used in any context, callbacks included. It
+/// leaves out the names, as the formatter may sleep and RCU does not let it.
+impl fmt::Debug for DmaFence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
+        let signaled = unsafe { bindings::dma_fence_test_signaled_flag(self.as_raw()) };
+
+        f.debug_struct("DmaFence")
+            .field("context", &self.context())
+            .field("seqno", &self.seqno())
+            .field("signaled", &signaled)
+            .finish()
     }
 }

@@ -14,6 +14,8 @@
 //! which may take `mmap_lock`; and neither to lock nor to allocate where a fence waits to be
 //! signalled.
 //!
+//! To lock several objects at once, see [`acquire()`].
+//!
 //! # Examples
 //!
 //! ```
@@ -56,12 +58,31 @@ use crate::{
     },
     error::to_result,
     prelude::*,
+    sync::aref::ARef,
     types::{
         NotThreadSafe,
         Opaque, //
     },
 };
-use core::ptr;
+use core::ptr::{
+    self,
+    NonNull, //
+};
+
+mod acquire;
+pub use self::acquire::{
+    acquire,
+    DmaResvAcquireCtx,
+    DmaResvLocks, //
+};
+
+mod iter;
+pub use self::iter::{
+    DmaResvIter,
+    DmaResvIterUnlocked, //
+};
+
+mod wait;
 
 #[cfg(CONFIG_RUST_DMA_RESV_KUNIT_TEST)]
 mod tests;
@@ -93,6 +114,17 @@ impl Usage {
             Self::Read
         } else {
             Self::Write
+        }
+    }
+
+    /// Makes sense of what C stores with each fence, in two bits.
+    #[inline]
+    fn from_raw(usage: bindings::dma_resv_usage) -> Self {
+        match usage {
+            bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL => Self::Kernel,
+            bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE => Self::Write,
+            bindings::dma_resv_usage_DMA_RESV_USAGE_READ => Self::Read,
+            _ => Self::Bookkeep,
         }
     }
 }
@@ -217,6 +249,94 @@ impl DmaResv {
         // SAFETY: By the type invariant, `self.as_raw()` is valid.
         unsafe { bindings::dma_resv_test_signaled(self.as_raw(), usage as u32) }
     }
+
+    /// Iterates over the unsignalled fences of `usage`, and of those before it, without the lock.
+    ///
+    /// When fences are added meanwhile, the iteration may begin anew, and return fences again that
+    /// it has returned before. So who collects or counts them has to ask for
+    /// [`is_restarted`](DmaResvIterUnlocked::is_restarted) after each, and begin anew then, too.
+    /// With the lock held, [`DmaResvGuard::iter`] has no need of that.
+    ///
+    /// May be called in any context, but not from a callback of one of the fences. C:
+    /// `dma_resv_for_each_fence_unlocked()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::dma_resv::{
+    ///     DmaResv,
+    ///     Usage, //
+    /// };
+    ///
+    /// # let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+    /// let mut count = 0;
+    /// let mut fences = resv.iter_unlocked(Usage::Bookkeep);
+    /// while let Some((_fence, _usage)) = fences.next() {
+    ///     if fences.is_restarted() {
+    ///         count = 0;
+    ///     }
+    ///     count += 1;
+    /// }
+    /// assert_eq!(count, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[inline]
+    pub fn iter_unlocked(&self, usage: Usage) -> DmaResvIterUnlocked<'_> {
+        DmaResvIterUnlocked::new(self, usage)
+    }
+
+    /// Returns the unsignalled fences of `usage`, and of those before it.
+    ///
+    /// Without the lock, the answer may be out of date at once.
+    ///
+    /// May sleep, as it allocates. C: `dma_resv_get_fences()`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] if there is no memory.
+    pub fn get_fences(&self, usage: Usage) -> Result<KVec<ARef<DmaFence>>> {
+        self.collect(usage, |fence, _| fence)
+    }
+
+    /// Returns one fence that stands for all unsignalled ones of `usage`, and of those before it,
+    /// or [`None`] if there are none.
+    ///
+    /// If there are several, it is made of them, and can't be added to a reservation object.
+    ///
+    /// Without the lock, the answer may be out of date at once.
+    ///
+    /// May sleep, as it allocates. C: `dma_resv_get_singleton()`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] if there is no memory.
+    pub fn singleton(&self, usage: Usage) -> Result<Option<ARef<DmaFence>>> {
+        let mut fence = ptr::null_mut();
+
+        // SAFETY: By the type invariant, `self.as_raw()` is valid. `fence` is valid for writes.
+        to_result(unsafe {
+            bindings::dma_resv_get_singleton(self.as_raw(), usage as u32, &mut fence)
+        })?;
+
+        // SAFETY: C returns null, or a fence with a reference, which is ours.
+        Ok(NonNull::new(fence).map(|fence| unsafe { ARef::from_raw(fence.cast()) }))
+    }
+
+    /// Collects what `f` makes of the unsignalled fences of `usage`, and of those before it.
+    fn collect<T>(&self, usage: Usage, f: impl Fn(ARef<DmaFence>, Usage) -> T) -> Result<KVec<T>> {
+        let mut all = KVec::new();
+        let mut fences = self.iter_unlocked(usage);
+
+        while let Some((fence, usage)) = fences.next() {
+            if fences.is_restarted() {
+                all.clear();
+                all.reserve(fences.capacity(), GFP_KERNEL)?;
+            }
+            all.push(f(fence, usage), GFP_KERNEL)?;
+        }
+
+        Ok(all)
+    }
 }
 
 #[pinned_drop]
@@ -231,7 +351,8 @@ impl PinnedDrop for DmaResv {
 /// The lock of a [`DmaResv`], held.
 ///
 /// Dropping it unlocks. Leaking it leaves the object locked, for good; lockdep complains when a
-/// locked object is freed, and a GEM object is never freed then.
+/// locked object is freed, and a GEM object is never freed then. Only with [`acquire()`], leaked
+/// guards are unlocked in the end.
 ///
 /// While there is a guard, do not do what takes the lock of the same object: map or unmap a GEM
 /// object in the kernel, get its SG table, or drop the last reference to one that shares its
@@ -246,9 +367,17 @@ pub struct DmaResvGuard<'a> {
     _not_send: NotThreadSafe,
 }
 
-impl DmaResvGuard<'_> {
+impl<'a> DmaResvGuard<'a> {
     /// The most slots that can be reserved at once.
     pub const MAX_SLOTS: u32 = 1 << 16;
+
+    /// Returns the reservation object, e.g. to wait with the lock held.
+    ///
+    /// Don't lock it again, which is a deadlock.
+    #[inline]
+    pub fn resv(&self) -> &'a DmaResv {
+        self.resv
+    }
 
     /// Returns whether all fences of `usage`, and of those before it, are signalled.
     ///
@@ -257,6 +386,120 @@ impl DmaResvGuard<'_> {
     #[inline]
     pub fn test_signaled(&self, usage: Usage) -> bool {
         self.resv.test_signaled(usage)
+    }
+
+    /// Iterates over the fences of `usage`, and of those before it.
+    ///
+    /// Some of them may be signalled. No fence can be added meanwhile, as that needs the guard.
+    ///
+    /// Does not sleep. C: `dma_resv_for_each_fence()`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::dma_resv::{
+    ///     DmaResv,
+    ///     Usage, //
+    /// };
+    ///
+    /// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
+    /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+    /// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    /// # let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+    /// let mut guard = resv.lock();
+    /// guard.reserve_one()?.add(&fence, Usage::Read);
+    ///
+    /// for (fence, usage) in guard.iter(Usage::Bookkeep) {
+    ///     assert_eq!(fence.seqno(), 1);
+    ///     assert_eq!(usage, Usage::Read);
+    /// }
+    /// assert_eq!(guard.iter(Usage::Write).count(), 0);
+    /// # drop(guard);
+    /// # fence.signal(Ok(()));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[inline]
+    pub fn iter(&self, usage: Usage) -> DmaResvIter<'_> {
+        // SAFETY: By the type invariant, the lock is held. With `self` borrowed it stays so, and
+        // nobody adds or takes a fence, which needs `&mut self`.
+        unsafe { DmaResvIter::new(self.resv, usage) }
+    }
+
+    /// Returns the unsignalled fences of `usage`, and of those before it.
+    ///
+    /// See [`DmaResv::get_fences`]; this is the same.
+    #[inline]
+    pub fn get_fences(&self, usage: Usage) -> Result<KVec<ARef<DmaFence>>> {
+        self.resv.get_fences(usage)
+    }
+
+    /// Returns one fence that stands for all unsignalled ones of `usage`, and of those before it.
+    ///
+    /// See [`DmaResv::singleton`]; this is the same.
+    #[inline]
+    pub fn singleton(&self, usage: Usage) -> Result<Option<ARef<DmaFence>>> {
+        self.resv.singleton(usage)
+    }
+
+    /// Adds the unsignalled fences of another object, each with its usage there.
+    ///
+    /// Mostly for objects without fences. Unlike with `dma_resv_copy_fences()` in C, those that the
+    /// object has stay. `from` need not be locked; then fences that are added to it meanwhile may
+    /// be missing.
+    ///
+    /// If this fails, nothing is added. May sleep, as it allocates.
+    ///
+    /// # Errors
+    ///
+    /// - [`ENOMEM`] if there is no memory.
+    /// - [`EINVAL`] if `from` has more than [`MAX_SLOTS`](Self::MAX_SLOTS) fences, or, against the
+    ///   rules, one that is made of others.
+    pub fn copy_fences(&mut self, from: &DmaResv) -> Result {
+        let fences = from.collect(Usage::Bookkeep, |fence, usage| (fence, usage))?;
+
+        if fences.is_empty() {
+            return Ok(());
+        }
+
+        if fences.iter().any(|(fence, _)| fence.is_container()) {
+            return Err(EINVAL);
+        }
+
+        let slots = self.reserve(fences.len().try_into().unwrap_or(u32::MAX))?;
+
+        for ((fence, usage), slot) in fences.iter().zip(slots) {
+            slot.add_raw(fence, *usage);
+        }
+
+        Ok(())
+    }
+
+    /// Replaces the fences of a context.
+    ///
+    /// All fences of `context`, whatever their usage, give way to `fence`, with usage `usage`. If
+    /// there are none, this does nothing. Takes references to `fence` of its own.
+    ///
+    /// Does not sleep. C: `dma_resv_replace_fences()`.
+    ///
+    /// # Safety
+    ///
+    /// - When `fence` is signalled, the work that the replaced fences stand for must not be able to
+    ///   access the memory any more. E.g. `fence` may stand for the update of a page table that
+    ///   takes the memory away from the hardware.
+    /// - Unless that work can't access the memory even now, `usage` must not come after that of a
+    ///   replaced fence, as who asks for the latter has to wait still.
+    /// - `fence` must not be made of other fences.
+    #[inline]
+    pub unsafe fn replace_fences(&mut self, context: u64, fence: &DmaFence, usage: Usage) {
+        // SAFETY: By the type invariant, the lock is held. The other rules are the caller's.
+        unsafe {
+            bindings::dma_resv_replace_fences(
+                self.resv.as_raw(),
+                context,
+                fence.as_raw(),
+                usage as u32,
+            )
+        };
     }
 
     /// Reserves slots for `n` fences.

@@ -4,8 +4,7 @@
 
 use super::DmaFence;
 use crate::{
-    bindings,
-    container_of,
+    bindings, container_of,
     error::to_result,
     prelude::*,
     sync::{
@@ -13,7 +12,13 @@ use crate::{
         Arc,
         Completion, //
     },
-    types::Opaque, //
+    task::Task,
+    types::Opaque,
+    workqueue::{
+        HasWork,
+        Queue,
+        WorkItem, //
+    },
 };
 use core::{
     ops::Deref,
@@ -49,6 +54,118 @@ impl DmaFenceCbFunc for Arc<Completion> {
     }
 }
 
+/// Wakes up the task, if it sleeps. C: `wake_up_process()`.
+///
+/// The task must expect to be woken for other reasons too, and look whether the fence is signalled.
+impl DmaFenceCbFunc for ARef<Task> {
+    #[inline]
+    fn call(self: Pin<&Self>, _status: Result) {
+        self.wake_up();
+    }
+}
+
+/// Enqueues a work item when a fence is signalled, so that what follows can be done in a thread
+/// that may sleep. C: `queue_work()`.
+///
+/// An item that is pending already stays so, and runs once. The [`DmaFenceCb`] keeps its own
+/// reference to the item, which is therefore not dropped in atomic context by this.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     dma_fence::{
+///         DmaFenceCb,
+///         QueueWork, //
+///     },
+///     sync::{
+///         aref::ARef,
+///         Arc,
+///         Completion, //
+///     },
+///     workqueue::{
+///         self,
+///         impl_has_work,
+///         new_work,
+///         Work,
+///         WorkItem, //
+///     },
+/// };
+/// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
+///
+/// #[pin_data]
+/// struct Job {
+///     #[pin]
+///     work: Work<Self>,
+///     #[pin]
+///     done: Completion,
+/// }
+///
+/// impl_has_work! {
+///     impl HasWork<Self> for Job { self.work }
+/// }
+///
+/// impl WorkItem for Job {
+///     type Pointer = Arc<Self>;
+///
+///     fn run(this: Arc<Self>) {
+///         this.done.complete_all();
+///     }
+/// }
+///
+/// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+/// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+/// let job = Arc::pin_init(
+///     pin_init!(Job {
+///         work <- new_work!("example"),
+///         done <- Completion::new(),
+///     }),
+///     GFP_KERNEL,
+/// )?;
+///
+/// let _cb = KBox::pin_init(
+///     DmaFenceCb::new(
+///         ARef::from(&*fence),
+///         QueueWork::new(workqueue::system_unbound(), job.clone()),
+///     ),
+///     GFP_KERNEL,
+/// )?;
+///
+/// fence.signal(Ok(()));
+/// job.done.wait_for_completion();
+/// # Ok::<(), Error>(())
+/// ```
+pub struct QueueWork<T, const ID: u64 = 0> {
+    queue: &'static Queue,
+    work: Arc<T>,
+}
+
+impl<T, const ID: u64> QueueWork<T, ID> {
+    /// Creates what enqueues `work` on `queue`.
+    #[inline]
+    pub fn new(queue: &'static Queue, work: Arc<T>) -> Self {
+        Self { queue, work }
+    }
+
+    /// Returns the work item.
+    #[inline]
+    pub fn work(&self) -> &Arc<T> {
+        &self.work
+    }
+}
+
+impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
+where
+    T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
+{
+    #[inline]
+    fn call(self: Pin<&Self>, _status: Result) {
+        // If the item is pending, the new reference comes back. It isn't the last one, as `self`
+        // has another.
+        let _ = self.queue.enqueue::<Arc<T>, ID>(self.work.clone());
+    }
+}
+
 /// The error of [`DmaFenceCb::new`]: the fence is signalled already.
 ///
 /// Gives back what was to be registered.
@@ -74,7 +191,7 @@ impl<T> From<AlreadySignaled<T>> for Error {
 ///
 /// # Invariants
 ///
-/// `self.cb` was registered on `self.fence`, with [`Self::func`], while `self` was at the place
+/// `self.cb` was registered on `self.fence`, with `Self::func`, while `self` was at the place
 /// where it is. It is valid there until it is dropped, or forever.
 ///
 /// # Examples
@@ -185,6 +302,20 @@ impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
         &self.fence
     }
 
+    /// Takes the callback off the fence, and returns whether it was still there.
+    ///
+    /// If this returns `true`, the callback was not called and won't be. If it returns `false`,
+    /// either the callback has run, to its end, or another call of this has taken it off.
+    ///
+    /// May be called in any context, but not from the callback itself, nor with a lock held that
+    /// the callback takes. C: `dma_fence_remove_callback()`.
+    #[inline]
+    pub fn remove(&self) -> bool {
+        // SAFETY: By the type invariant, `cb` was registered on `fence`. That it may have been
+        // taken off since makes no difference, as C then finds it on no list.
+        unsafe { bindings::dma_fence_remove_callback(self.fence.as_raw(), self.cb.get()) }
+    }
+
     /// # Safety
     ///
     /// To be called by C only, for a `cb` that [`DmaFenceCb::new`] registered on `fence`.
@@ -216,8 +347,6 @@ impl<T: DmaFenceCbFunc> PinnedDrop for DmaFenceCb<T> {
     #[inline]
     fn drop(self: Pin<&mut Self>) {
         // Even after the callback was called: it may still be running, and this takes its lock.
-        //
-        // SAFETY: By the type invariant, `cb` was registered on `fence`.
-        unsafe { bindings::dma_fence_remove_callback(self.fence.as_raw(), self.cb.get()) };
+        self.remove();
     }
 }

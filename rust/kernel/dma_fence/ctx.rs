@@ -2,13 +2,17 @@
 
 //! The emitter's side of fences: timelines, their names, and the fences on them.
 
-use super::DmaFence;
+use super::{
+    signalling,
+    DmaFence, //
+};
 use crate::{
     alloc::{
         AllocError,
         Flags, //
     },
     bindings,
+    ffi::c_void,
     prelude::*,
     sync::{
         aref::{
@@ -17,7 +21,14 @@ use crate::{
         },
         Refcount, //
     },
-    types::Opaque, //
+    time::{
+        Instant,
+        Monotonic, //
+    },
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
 };
 use core::{
     mem::{
@@ -152,12 +163,18 @@ impl Emitted {
         unsafe { &(*fence.cast::<Self>()).names }
     }
 
+    /// # Safety
+    ///
+    /// To be called by C only, as an operation in [`OPS`].
     unsafe extern "C" fn get_driver_name(fence: *mut bindings::dma_fence) -> *const c_char {
         // SAFETY: C calls this under RCU, for a fence that was not signalled when it took the
         // operations from it, and they are those of an `Emitted`.
         unsafe { Self::names(fence) }.driver.as_ptr().cast()
     }
 
+    /// # Safety
+    ///
+    /// As for [`get_driver_name`](Self::get_driver_name).
     unsafe extern "C" fn get_timeline_name(fence: *mut bindings::dma_fence) -> *const c_char {
         // SAFETY: As in `get_driver_name()`.
         unsafe { Self::names(fence) }.timeline.as_ptr().cast()
@@ -271,7 +288,7 @@ impl DmaFenceCtx {
 ///
 /// # Invariants
 ///
-/// `self.0` is in an [`Emitted`], and not signalled. Nobody else can signal it: its operations have
+/// `self.0` is in an `Emitted`, and not signalled. Nobody else can signal it: its operations have
 /// neither `signaled` nor `enable_signaling`, and there is one `DriverDmaFence` for it.
 #[must_use = "the fence is signalled with an error when it is dropped"]
 pub struct DriverDmaFence(ARef<DmaFence>);
@@ -286,10 +303,29 @@ impl DriverDmaFence {
     /// C: `dma_fence_set_error()` and `dma_fence_signal()`.
     #[inline]
     pub fn signal(self, status: Result) {
+        self.finish(status, None);
+    }
+
+    /// Signals the fence, the work of which has ended at `timestamp`.
+    ///
+    /// Like [`signal`](Self::signal), but for hardware that notes the time itself. Nothing is said
+    /// about a `timestamp` that is in the future or before the work began; others are told it as it
+    /// is.
+    ///
+    /// May be called in any context, but not with a lock held that a callback of the fence takes.
+    /// C: `dma_fence_set_error()` and `dma_fence_signal_timestamp()`, with lockdep told as by
+    /// `dma_fence_signal()`.
+    #[inline]
+    pub fn signal_at(self, timestamp: Instant<Monotonic>, status: Result) {
+        self.finish(status, Some(timestamp));
+    }
+
+    #[inline]
+    fn finish(self, status: Result, timestamp: Option<Instant<Monotonic>>) {
         let mut this = ManuallyDrop::new(self);
 
         // SAFETY: `this` is not used any more.
-        unsafe { this.complete(status) };
+        unsafe { this.complete(status, timestamp) };
 
         // SAFETY: As above. This is the reference that `drop()` would put.
         unsafe { ptr::drop_in_place(&mut this.0) };
@@ -301,7 +337,7 @@ impl DriverDmaFence {
     ///
     /// The caller must not use `self` any more, but to drop `self.0`.
     #[inline]
-    unsafe fn complete(&mut self, status: Result) {
+    unsafe fn complete(&mut self, status: Result, timestamp: Option<Instant<Monotonic>>) {
         let fence = self.as_raw();
 
         if let Err(error) = status {
@@ -310,8 +346,16 @@ impl DriverDmaFence {
             unsafe { bindings::dma_fence_set_error(fence, error.to_errno()) };
         }
 
-        // SAFETY: `fence` is valid.
-        unsafe { bindings::dma_fence_signal(fence) };
+        match timestamp {
+            // SAFETY: `fence` is valid.
+            None => unsafe { bindings::dma_fence_signal(fence) },
+            // C leaves the annotation out here.
+            //
+            // SAFETY: `fence` is valid.
+            Some(timestamp) => signalling(|_| unsafe {
+                bindings::dma_fence_signal_timestamp(fence, timestamp.as_nanos())
+            }),
+        }
 
         // INVARIANT: The fence was signalled, and this is done once, as `self` is given up.
         // SAFETY: By the type invariants, `fence` is in an `Emitted`, whose names are there until
@@ -339,6 +383,70 @@ impl Drop for DriverDmaFence {
         );
 
         // SAFETY: `self` is dropped.
-        unsafe { self.complete(Err(ECANCELED)) };
+        unsafe { self.complete(Err(ECANCELED), None) };
+    }
+}
+
+/// It can be stored where C keeps pointers, and be looked at there as a [`DmaFence`].
+///
+/// # Examples
+///
+/// The unsignalled fences of a client, by number:
+///
+/// ```
+/// use kernel::dma_fence::DriverDmaFence;
+/// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
+/// use kernel::xarray::{
+///     AllocKind,
+///     XArray, //
+/// };
+///
+/// let fences = KBox::pin_init(
+///     XArray::<DriverDmaFence>::new(AllocKind::Alloc1),
+///     GFP_KERNEL,
+/// )?;
+///
+/// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+/// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+/// let _ = fences.lock().store(7, fence, GFP_KERNEL)?;
+/// assert!(!fences.lock().get(7).ok_or(ENOENT)?.is_signaled());
+///
+/// // Take it out under the lock, and signal it without.
+/// let fence = fences.lock().remove(7);
+/// fence.ok_or(ENOENT)?.signal(Ok(()));
+/// # Ok::<(), Error>(())
+/// ```
+// SAFETY: The pointer is that of a `struct dma_fence`, so it is not null and as aligned as such.
+unsafe impl ForeignOwnable for DriverDmaFence {
+    const FOREIGN_ALIGN: usize = align_of::<DmaFence>();
+
+    type Borrowed<'a> = &'a DmaFence;
+    type BorrowedMut<'a> = &'a DmaFence;
+
+    #[inline]
+    fn into_foreign(self) -> *mut c_void {
+        ManuallyDrop::new(self).as_raw().cast()
+    }
+
+    #[inline]
+    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
+        // INVARIANT: The fence was that of a `DriverDmaFence`, which `into_foreign()` has consumed,
+        // and nothing but a `&DmaFence` was made of it since.
+        // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`, so that it is not
+        // null and the reference is still to be owned, and this is done once.
+        Self(unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) })
+    }
+
+    #[inline]
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a DmaFence {
+        // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`, and the reference
+        // that came with it is not given up within `'a`.
+        unsafe { DmaFence::from_raw(ptr.cast()) }
+    }
+
+    #[inline]
+    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a DmaFence {
+        // SAFETY: The safety requirements include those of `borrow()`.
+        unsafe { Self::borrow(ptr) }
     }
 }

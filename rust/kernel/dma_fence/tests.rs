@@ -5,6 +5,7 @@
 use super::*;
 use crate::{
     macros::kunit_tests,
+    str::CString,
     sync::{
         aref::ARef,
         atomic::{
@@ -12,35 +13,47 @@ use crate::{
             Relaxed, //
         },
         rcu,
-        Arc, //
+        Arc,
+        Completion, //
+    },
+    task::Task,
+    time::{
+        Delta,
+        Jiffies, //
+    },
+    types::ForeignOwnable,
+    workqueue::{
+        self,
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
     },
 };
 use core::mem::ManuallyDrop;
 
-fn ctx() -> Result<DmaFenceCtx> {
+#[cfg(CONFIG_SYNC_FILE)]
+use crate::fs::file::FileDescriptorReservation;
+
+pub(super) fn ctx() -> Result<DmaFenceCtx> {
     Ok(DmaFenceCtx::new(DmaFenceNames::new(c"kunit", c"timeline")?))
 }
 
-fn fence(ctx: &mut DmaFenceCtx) -> Result<(DriverDmaFence, ARef<DmaFence>)> {
+pub(super) fn fence(ctx: &mut DmaFenceCtx) -> Result<(DriverDmaFence, ARef<DmaFence>)> {
     let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
     let shared = ARef::from(&*fence);
 
     Ok((fence, shared))
 }
 
-fn timeline_name<'a>(fence: &DmaFence, _rcu: &'a rcu::Guard) -> &'a CStr {
-    // SAFETY: The fence is valid, and the name is valid for the critical section.
-    unsafe { CStr::from_char_ptr(bindings::dma_fence_timeline_name(fence.as_raw())) }
-}
-
 /// Counts its calls, and keeps the errno of the last one.
-struct Count {
-    calls: Atomic<i32>,
-    errno: Atomic<i32>,
+pub(super) struct Count {
+    pub(super) calls: Atomic<i32>,
+    pub(super) errno: Atomic<i32>,
 }
 
 impl Count {
-    fn new() -> Result<Arc<Self>> {
+    pub(super) fn new() -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 calls: Atomic::new(0),
@@ -57,6 +70,26 @@ impl DmaFenceCbFunc for Arc<Count> {
         if let Err(e) = status {
             self.errno.store(e.to_errno(), Relaxed);
         }
+    }
+}
+
+#[pin_data]
+struct Item {
+    #[pin]
+    work: Work<Self>,
+    #[pin]
+    done: Completion,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Item { self.work }
+}
+
+impl WorkItem for Item {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.done.complete_all();
     }
 }
 
@@ -86,6 +119,42 @@ mod suite {
         fence.signal(Err(ENODATA));
 
         assert!(shared.status() == Some(Err(ENODATA)));
+
+        Ok(())
+    }
+
+    #[test]
+    fn timestamp() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+
+        assert!(shared.timestamp().is_none());
+
+        let before = Instant::<Monotonic>::now();
+        fence.signal(Ok(()));
+        let after = Instant::<Monotonic>::now();
+
+        let timestamp = shared.timestamp().ok_or(EINVAL)?;
+        assert!(!(timestamp - before).is_negative());
+        assert!(!(after - timestamp).is_negative());
+
+        Ok(())
+    }
+
+    #[test]
+    fn debug() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let print = || CString::try_from_fmt(fmt!("{:?}", &*shared));
+        let expect = |signaled: bool| {
+            CString::try_from_fmt(fmt!(
+                "DmaFence {{ context: {}, seqno: 1, signaled: {} }}",
+                shared.context(),
+                signaled
+            ))
+        };
+
+        assert!(*print()? == *expect(false)?);
+        fence.signal(Ok(()));
+        assert!(*print()? == *expect(true)?);
 
         Ok(())
     }
@@ -122,7 +191,7 @@ mod suite {
         let fence = ManuallyDrop::new(fence);
 
         assert!(!shared.is_signaled());
-        assert!(timeline_name(&shared, &rcu::read_lock()) == c"timeline");
+        assert!(shared.timeline_name(&rcu::read_lock()) == c"timeline");
 
         ManuallyDrop::into_inner(fence).signal(Ok(()));
 
@@ -143,6 +212,11 @@ mod suite {
         assert_eq!(a1.seqno(), 1);
         assert_eq!(a2.seqno(), 2);
         assert_eq!(b1.seqno(), 1);
+
+        assert_eq!(a2.is_later_than(&a1), Some(true));
+        assert_eq!(a1.is_later_than(&a2), Some(false));
+        assert_eq!(a1.is_later_than(&a1), Some(false));
+        assert_eq!(a2.is_later_than(&b1), None);
 
         for fence in [a1, a2, b1] {
             fence.signal(Ok(()));
@@ -166,14 +240,16 @@ mod suite {
         let (fence, shared) = fence(&mut ctx)?;
         drop(ctx);
 
-        assert!(timeline_name(&shared, &rcu::read_lock()) == c"timeline");
+        assert!(shared.timeline_name(&rcu::read_lock()) == c"timeline");
 
         // Who found the names in time can use them for as long as RCU lets him.
         let rcu = rcu::read_lock();
-        let name = timeline_name(&shared, &rcu);
+        let name = shared.timeline_name(&rcu);
+        assert!(shared.driver_name(&rcu) == c"kunit");
         fence.signal(Ok(()));
         assert!(name == c"timeline");
-        assert!(timeline_name(&shared, &rcu) == c"signaled-timeline");
+        assert!(shared.timeline_name(&rcu) == c"signaled-timeline");
+        assert!(shared.driver_name(&rcu) == c"detached-driver");
 
         Ok(())
     }
@@ -226,6 +302,219 @@ mod suite {
         assert!(Arc::ptr_eq(&back.data, &count));
         assert!(core::ptr::eq(&*back.fence, &*shared));
         assert_eq!(count.calls.load(Relaxed), 0);
+
+        Ok(())
+    }
+
+    #[test]
+    fn callback_remove() -> Result {
+        let mut ctx = ctx()?;
+
+        let (first, shared) = fence(&mut ctx)?;
+        let cb = KBox::pin_init(DmaFenceCb::new(shared, Count::new()?), GFP_KERNEL)?;
+        assert!(cb.remove());
+        assert!(!cb.remove());
+        first.signal(Ok(()));
+        assert!(!cb.remove());
+        assert_eq!(cb.calls.load(Relaxed), 0);
+
+        let (second, shared) = fence(&mut ctx)?;
+        let cb = KBox::pin_init(DmaFenceCb::new(shared, Count::new()?), GFP_KERNEL)?;
+        second.signal(Ok(()));
+        assert!(!cb.remove());
+        assert_eq!(cb.calls.load(Relaxed), 1);
+
+        Ok(())
+    }
+
+    #[test]
+    fn callback_several() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let count = Count::new()?;
+        let cb = || KBox::pin_init(DmaFenceCb::new(shared.clone(), count.clone()), GFP_KERNEL);
+        let (a, b, c) = (cb()?, cb()?, cb()?);
+
+        drop(b);
+        fence.signal(Ok(()));
+        assert_eq!(count.calls.load(Relaxed), 2);
+        drop((c, a));
+
+        Ok(())
+    }
+
+    #[test]
+    fn callback_wake() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let task: ARef<Task> = ARef::from(&**current!());
+        let cb = KBox::pin_init(DmaFenceCb::new(shared, task), GFP_KERNEL)?;
+
+        // Waking up a task that runs does nothing.
+        fence.signal(Ok(()));
+        assert!(!cb.remove());
+
+        Ok(())
+    }
+
+    #[test]
+    fn callback_queue_twice() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let item = Arc::pin_init(
+            pin_init!(Item {
+                work <- new_work!("rust_dma_fence"),
+                done <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        let cb = || {
+            KBox::pin_init(
+                DmaFenceCb::new(
+                    shared.clone(),
+                    QueueWork::new(workqueue::system_unbound(), item.clone()),
+                ),
+                GFP_KERNEL,
+            )
+        };
+        let (a, b) = (cb()?, cb()?);
+
+        fence.signal(Ok(()));
+        item.done.wait_for_completion();
+        assert!(Arc::ptr_eq(a.work(), b.work()));
+
+        Ok(())
+    }
+
+    #[test]
+    fn signal_at() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let timestamp = Instant::<Monotonic>::now() - Delta::from_millis(5);
+
+        fence.signal_at(timestamp, Err(ETIME));
+
+        assert!(shared.status() == Some(Err(ETIME)));
+        assert_eq!(
+            shared.timestamp().ok_or(EINVAL)?.as_nanos(),
+            timestamp.as_nanos()
+        );
+
+        Ok(())
+    }
+
+    #[test]
+    fn hints() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+
+        // Neither changes anything, as the emitter has nothing to do.
+        for _ in 0..2 {
+            shared.enable_signaling();
+            shared.set_deadline(Instant::now());
+            assert!(!shared.is_signaled());
+        }
+
+        fence.signal(Ok(()));
+        shared.enable_signaling();
+        shared.set_deadline(Instant::now());
+        assert!(shared.status() == Some(Ok(())));
+
+        Ok(())
+    }
+
+    #[test]
+    fn private_stub() -> Result {
+        let timestamp = Instant::<Monotonic>::now();
+        let stub = DmaFence::private_stub(timestamp)?;
+
+        assert!(stub.status() == Some(Ok(())));
+        assert_eq!(
+            stub.timestamp().ok_or(EINVAL)?.as_nanos(),
+            timestamp.as_nanos()
+        );
+        assert!(!core::ptr::eq(&*stub, &*DmaFence::stub()));
+
+        Ok(())
+    }
+
+    #[test]
+    fn wait_any() -> Result {
+        let mut ctx = ctx()?;
+        let (a, shared_a) = fence(&mut ctx)?;
+        let (b, shared_b) = fence(&mut ctx)?;
+        let both = [&*shared_a, &*shared_b];
+
+        assert!(DmaFence::wait_any_timeout(&[], 1) == Err(WaitError::Failed(EINVAL)));
+        for timeout in [0, 1] {
+            assert!(DmaFence::wait_any_timeout(&both, timeout) == Err(WaitError::TimedOut));
+            assert!(
+                DmaFence::wait_any_interruptible_timeout(&both, timeout)
+                    == Err(WaitError::TimedOut)
+            );
+        }
+
+        b.signal(Ok(()));
+        for timeout in [0, 1, Jiffies::MAX] {
+            let any = DmaFence::wait_any_timeout(&both, timeout).map_err(Error::from)?;
+            assert_eq!(any.index, 1);
+            assert!(any.left > 0);
+        }
+
+        a.signal(Ok(()));
+        let any = DmaFence::wait_any_timeout(&both, 1).map_err(Error::from)?;
+        assert_eq!(any.index, 0);
+
+        Ok(())
+    }
+
+    #[test]
+    fn signalling_nests() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+
+        let got = signalling(|_| {
+            signalling(|_| fence.signal(Ok(())));
+            shared.is_signaled()
+        });
+        assert!(got);
+
+        Ok(())
+    }
+
+    #[test]
+    fn foreign() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let context = fence.context();
+
+        let ptr = fence.into_foreign();
+        // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
+        assert_eq!(unsafe { DriverDmaFence::borrow(ptr) }.context(), context);
+        assert!(!shared.is_signaled());
+
+        // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
+        unsafe { DriverDmaFence::from_foreign(ptr) }.signal(Ok(()));
+        assert!(shared.is_signaled());
+
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(CONFIG_SYNC_FILE)]
+    fn sync_file() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+
+        // No such file.
+        assert!(DmaFence::from_sync_file(u32::MAX).is_none());
+
+        // Neither half is used.
+        drop(SyncFile::new(&shared)?);
+        let fd = FileDescriptorReservation::get_unused_fd_flags(0)?;
+        assert!(DmaFence::from_sync_file(fd.reserved_fd()).is_none());
+
+        let fd = SyncFile::new(&shared)?.install(fd);
+        let back = DmaFence::from_sync_file(fd);
+
+        // SAFETY: The file descriptor is that which was just installed.
+        unsafe { bindings::close_fd(fd) };
+
+        assert!(core::ptr::eq(&*back.ok_or(EINVAL)?, &*shared));
+        assert!(DmaFence::from_sync_file(fd).is_none());
+        fence.signal(Ok(()));
 
         Ok(())
     }

@@ -8,10 +8,31 @@ use crate::{
         DmaFenceCtx,
         DmaFenceNames,
         DriverDmaFence,
-        UnarmedDmaFence, //
+        UnarmedDmaFence,
+        WaitError, //
     },
     macros::kunit_tests,
-    sync::aref::ARef, //
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc,
+        Completion, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Jiffies,
+        Monotonic, //
+    },
+    workqueue, //
+};
+use core::{
+    array,
+    mem, //
 };
 
 const ALL: [Usage; 4] = [Usage::Kernel, Usage::Write, Usage::Read, Usage::Bookkeep];
@@ -21,6 +42,175 @@ fn fence() -> Result<DriverDmaFence> {
     let names = DmaFenceNames::new(c"kunit", c"resv")?;
 
     Ok(DmaFenceCtx::new(names).arm(UnarmedDmaFence::new(GFP_KERNEL)?))
+}
+
+/// Returns an object with a fence of each usage.
+fn one_of_each() -> Result<(Pin<KBox<DmaResv>>, [DriverDmaFence; 4])> {
+    let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+    let fences = [fence()?, fence()?, fence()?, fence()?];
+
+    let mut guard = resv.lock();
+    for ((slot, fence), usage) in guard.reserve(4)?.zip(&fences).zip(ALL) {
+        slot.add(fence, usage);
+    }
+    drop(guard);
+
+    Ok((resv, fences))
+}
+
+fn signal_all(fences: impl IntoIterator<Item = DriverDmaFence>) {
+    for fence in fences {
+        fence.signal(Ok(()));
+    }
+}
+
+/// What the threads of the back-off test share.
+#[pin_data]
+struct BackOff {
+    a: Pin<KBox<DmaResv>>,
+    b: Pin<KBox<DmaResv>>,
+    attempts: Atomic<usize>,
+    results: Atomic<usize>,
+    #[pin]
+    contended: Completion,
+    #[pin]
+    done: Completion,
+}
+
+impl BackOff {
+    /// Runs in a thread of its own, while another one has `a` locked with an older context.
+    fn run(&self) {
+        // A guard is kept, so that there is no way to wait for `a`.
+        let kept = acquire(|ctx| {
+            ctx.lock_all(|locks| {
+                mem::forget(locks.lock(&self.b)?);
+                locks.lock(&self.a)
+            })
+            .err()
+        });
+        if kept == Some(EDEADLK) && self.b.try_lock().is_some() {
+            self.results.fetch_add(1, Relaxed);
+        }
+
+        // `a` is not wanted so much.
+        let without = acquire(|ctx| {
+            ctx.lock_all(|locks| {
+                let b = locks.lock(&self.b)?;
+                Ok((locks.lock(&self.a).is_err(), b))
+            })
+            .is_ok_and(|(without, _b)| without && self.b.try_lock().is_none())
+        });
+        if without {
+            self.results.fetch_add(1, Relaxed);
+        }
+
+        // Nor at the second attempt.
+        let once = acquire(|ctx| {
+            ctx.lock_all(|locks| {
+                let first = self.attempts.fetch_add(1, Relaxed) == 0;
+                let b = locks.lock(&self.b)?;
+                if first {
+                    let a = locks.lock(&self.a).map(drop);
+                    // It fails from now on.
+                    if locks.lock(&self.b).err() == Some(EDEADLK) {
+                        self.contended.complete_all();
+                    }
+                    a?;
+                }
+                Ok(b)
+            })
+            .is_ok_and(|_b| self.a.try_lock().is_some())
+        });
+        if once && self.attempts.load(Relaxed) == 2 {
+            self.results.fetch_add(1, Relaxed);
+        }
+
+        self.done.complete_all();
+    }
+}
+
+/// How many objects, threads, and rounds of each thread there are in the deadlock test.
+const OBJECTS: usize = 8;
+const THREADS: usize = 4;
+const ROUNDS: usize = 10_000;
+
+/// What the threads of the deadlock test share.
+#[pin_data]
+struct Shared {
+    resvs: [Pin<KBox<DmaResv>>; OBJECTS],
+    /// For each object, how often it was locked; changed only with its lock held, but not
+    /// atomically.
+    counts: [Atomic<usize>; OBJECTS],
+    /// The same in total, counted atomically.
+    total: Atomic<usize>,
+    attempts: Atomic<usize>,
+    failed: Atomic<usize>,
+    running: Atomic<usize>,
+    #[pin]
+    done: Completion,
+}
+
+/// A linear congruential generator, good enough to shuffle.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % n
+    }
+}
+
+impl Shared {
+    /// One round: locks some of the objects, in some order, one perhaps named twice.
+    fn round(&self, random: &mut Random) -> Result {
+        let picks: [usize; 5] = array::from_fn(|_| random.below(OBJECTS));
+        let picks = picks.get(..2 + random.below(4)).ok_or(EINVAL)?;
+
+        acquire(|ctx| -> Result {
+            let guards = ctx.lock_all(|locks| {
+                self.attempts.fetch_add(1, Relaxed);
+
+                let mut guards = KVec::with_capacity(picks.len(), GFP_KERNEL)?;
+                for pick in picks {
+                    match locks.lock(&self.resvs[*pick]) {
+                        Ok(guard) => guards.push((*pick, guard), GFP_KERNEL)?,
+                        Err(e) if e == EALREADY => (),
+                        Err(e) => return Err(e),
+                    }
+                    // Let the other threads contend.
+                    //
+                    // SAFETY: It is fine to sleep here.
+                    unsafe { bindings::yield_() };
+                }
+                Ok(guards)
+            })?;
+
+            for (pick, guard) in guards {
+                let count = &self.counts[pick];
+                count.store(count.load(Relaxed) + 1, Relaxed);
+                self.total.fetch_add(1, Relaxed);
+                drop(guard);
+            }
+            Ok(())
+        })
+    }
+
+    fn run(&self, seed: u64) {
+        let mut random = Random(seed);
+
+        for _ in 0..ROUNDS {
+            if self.round(&mut random).is_err() {
+                self.failed.fetch_add(1, Relaxed);
+            }
+        }
+
+        if self.running.fetch_sub(1, Full) == 1 {
+            self.done.complete_all();
+        }
+    }
 }
 
 #[kunit_tests(rust_dma_resv)]
@@ -138,6 +328,454 @@ mod suite {
             fence.signal(Ok(()));
         }
         assert!(resv.test_signaled(Usage::Bookkeep));
+
+        Ok(())
+    }
+
+    // What follows has the cases of drivers/dma-buf/st-dma-resv.c, and more.
+
+    #[test]
+    fn sanitycheck() -> Result {
+        fence()?.signal(Ok(()));
+
+        let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+        drop(resv.lock());
+
+        Ok(())
+    }
+
+    #[test]
+    fn signaling() -> Result {
+        for usage in ALL {
+            let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+            let fence = fence()?;
+
+            let mut guard = resv.lock();
+            guard.reserve_one()?.add(&fence, usage);
+            assert!(!guard.test_signaled(usage));
+            fence.signal(Ok(()));
+            assert!(guard.test_signaled(usage));
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn for_each() -> Result {
+        for usage in ALL {
+            let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+            let fence = fence()?;
+
+            let mut guard = resv.lock();
+            assert!(guard.iter(usage).next().is_none());
+            guard.reserve_one()?.add(&fence, usage);
+
+            let mut iter = guard.iter(usage);
+            let found = iter.next();
+            assert!(found.is_some_and(|(f, u)| ptr::eq(f, &*fence) && u == usage));
+            assert!(iter.next().is_none());
+            assert!(iter.next().is_none());
+
+            // A signalled fence stays until another one takes its place.
+            fence.signal(Ok(()));
+            assert_eq!(guard.iter(usage).count(), 1);
+            assert_eq!(resv.iter_unlocked(usage).count(), 0);
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn for_each_usages() -> Result {
+        let (resv, fences) = one_of_each()?;
+
+        let guard = resv.lock();
+        for asked in ALL {
+            let mut count = 0;
+            for (_, usage) in guard.iter(asked) {
+                assert!(usage <= asked);
+                count += 1;
+            }
+            assert_eq!(count, asked as usize + 1);
+
+            for (_, usage) in resv.iter_unlocked(asked) {
+                assert!(usage <= asked);
+                count -= 1;
+            }
+            assert_eq!(count, 0);
+        }
+        drop(guard);
+
+        signal_all(fences);
+        Ok(())
+    }
+
+    #[test]
+    fn for_each_unlocked() -> Result {
+        for usage in ALL {
+            let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+            let fence = fence()?;
+
+            resv.lock().reserve_one()?.add(&fence, usage);
+
+            let mut iter = resv.iter_unlocked(usage);
+            let found = iter.next();
+            assert!(found.is_some_and(|(f, u)| ptr::eq(&*f, &*fence) && u == usage));
+            assert!(iter.is_restarted());
+
+            // More slots need another list, so that the iteration begins anew.
+            let _ = resv.lock().reserve(1000)?;
+
+            let found = iter.next();
+            assert!(found.is_some_and(|(f, u)| ptr::eq(&*f, &*fence) && u == usage));
+            assert!(iter.is_restarted());
+            assert!(iter.next().is_none());
+
+            // Once it has ended, it does not begin anew.
+            let _ = resv.lock().reserve(10000)?;
+            assert!(iter.next().is_none());
+
+            fence.signal(Ok(()));
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn for_each_unlocked_no_restart() -> Result {
+        let (resv, fences) = one_of_each()?;
+
+        let mut iter = resv.iter_unlocked(Usage::Bookkeep);
+        assert!(iter.next().is_some());
+        assert!(iter.is_restarted());
+        assert!(iter.next().is_some());
+        assert!(!iter.is_restarted());
+
+        // It may end early.
+        drop(iter);
+
+        signal_all(fences);
+        Ok(())
+    }
+
+    #[test]
+    fn get_fences() -> Result {
+        for usage in ALL {
+            let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+            let fence = fence()?;
+
+            assert!(resv.get_fences(usage)?.is_empty());
+            resv.lock().reserve_one()?.add(&fence, usage);
+
+            let fences = resv.get_fences(usage)?;
+            assert_eq!(fences.len(), 1);
+            assert!(fences.first().is_some_and(|f| ptr::eq(&**f, &*fence)));
+
+            fence.signal(Ok(()));
+            assert!(resv.lock().get_fences(usage)?.is_empty());
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn singleton() -> Result {
+        let (resv, fences) = one_of_each()?;
+
+        let one = resv.singleton(Usage::Kernel)?;
+        assert!(one.is_some_and(|f| ptr::eq(&*f, &*fences[0])));
+
+        let mut guard = resv.lock();
+        let all = guard.singleton(Usage::Bookkeep)?.ok_or(EINVAL)?;
+        assert!(all.is_container());
+        assert!(guard.reserve_one()?.add_shared(&all, Usage::Read).is_err());
+        drop(guard);
+
+        assert!(!all.is_signaled());
+        signal_all(fences);
+        assert!(all.is_signaled());
+        assert!(resv.singleton(Usage::Bookkeep)?.is_none());
+
+        Ok(())
+    }
+
+    #[test]
+    fn copy_fences() -> Result {
+        let (from, fences) = one_of_each()?;
+        let to = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+        let own = fence()?;
+
+        // From an object without fences, without and with a list of them.
+        let mut guard = to.lock();
+        guard.copy_fences(&*KBox::pin_init(DmaResv::new(), GFP_KERNEL)?)?;
+        guard.reserve_one()?.add(&own, Usage::Bookkeep);
+        guard.copy_fences(&*KBox::pin_init(DmaResv::new(), GFP_KERNEL)?)?;
+        assert_eq!(guard.iter(Usage::Bookkeep).count(), 1);
+
+        guard.copy_fences(&from)?;
+        assert_eq!(guard.iter(Usage::Bookkeep).count(), 5);
+        for usage in ALL {
+            assert!(guard.iter(usage).any(|(_, u)| u == usage));
+        }
+
+        // There is nothing new in these.
+        guard.copy_fences(&from)?;
+        guard.copy_fences(&to)?;
+        assert_eq!(guard.iter(Usage::Bookkeep).count(), 5);
+        drop(guard);
+
+        signal_all(fences);
+        assert!(to.test_signaled(Usage::Read));
+        own.signal(Ok(()));
+        assert!(to.test_signaled(Usage::Bookkeep));
+
+        // Nor in this.
+        to.lock().copy_fences(&from)?;
+
+        Ok(())
+    }
+
+    #[test]
+    fn replace_fences() -> Result {
+        let (resv, fences) = one_of_each()?;
+        let new = fence()?;
+
+        let mut guard = resv.lock();
+        // SAFETY: There is no work behind these fences.
+        unsafe { guard.replace_fences(fences[2].context(), &new, Usage::Write) };
+        assert_eq!(guard.iter(Usage::Bookkeep).count(), 4);
+        assert_eq!(guard.iter(Usage::Write).count(), 3);
+        assert!(guard.iter(Usage::Write).any(|(f, _)| ptr::eq(f, &*new)));
+
+        // SAFETY: As above.
+        unsafe { guard.replace_fences(u64::MAX, &new, Usage::Kernel) };
+        assert_eq!(guard.iter(Usage::Kernel).count(), 1);
+        drop(guard);
+
+        signal_all(fences);
+        new.signal(Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn wait_idle() -> Result {
+        let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+
+        for usage in ALL {
+            assert_eq!(resv.wait(usage), Ok(()));
+            assert_eq!(resv.wait_interruptible(usage), Ok(()));
+            assert_eq!(resv.wait_timeout(usage, 0), Ok(1));
+            assert_eq!(resv.wait_timeout(usage, 7), Ok(7));
+            assert!(resv.wait_interruptible_timeout(usage, Jiffies::MAX).is_ok());
+        }
+
+        Ok(())
+    }
+
+    #[test]
+    fn wait_busy() -> Result {
+        let (resv, fences) = one_of_each()?;
+
+        for usage in ALL {
+            resv.set_deadline(usage, Instant::<Monotonic>::now() + Delta::from_millis(1));
+            assert_eq!(resv.wait_timeout(usage, 0), Err(WaitError::TimedOut));
+            assert_eq!(
+                resv.lock().resv().wait_interruptible_timeout(usage, 1),
+                Err(WaitError::TimedOut)
+            );
+        }
+        assert!(Error::from(WaitError::TimedOut) == ETIMEDOUT);
+
+        let [kernel, write, read, bookkeep] = fences;
+        kernel.signal(Ok(()));
+        assert_eq!(resv.wait_timeout(Usage::Kernel, 0), Ok(1));
+        assert!(resv.wait_timeout(Usage::Write, 1).is_err());
+
+        // That a fence has an error makes no difference.
+        write.signal(Err(EIO));
+        read.signal(Ok(()));
+        assert_eq!(resv.wait(Usage::Read), Ok(()));
+
+        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || bookkeep.signal(Ok(())))?;
+        assert!(resv
+            .wait_interruptible_timeout(Usage::Bookkeep, msecs_to_jiffies(10_000))
+            .is_ok());
+
+        Ok(())
+    }
+
+    #[test]
+    fn lock_all() -> Result {
+        let (a, b) = (
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+        );
+        let unarmed = [fence()?, fence()?];
+
+        let fences = acquire(|ctx| -> Result<_> {
+            let (mut a_guard, mut b_guard) =
+                ctx.lock_all(|locks| Ok((locks.lock(&a)?, locks.lock(&b)?)))?;
+
+            let a_slots = a_guard.reserve(2)?;
+            let b_slot = b_guard.reserve_one()?;
+            for (slot, fence) in a_slots.zip(&unarmed) {
+                slot.add(fence, Usage::Write);
+            }
+            b_slot.add(&unarmed[0], Usage::Read);
+            Ok(unarmed)
+        })?;
+
+        assert_eq!(a.get_fences(Usage::Bookkeep)?.len(), 2);
+        assert_eq!(b.get_fences(Usage::Bookkeep)?.len(), 1);
+        assert!(a.try_lock().is_some());
+        assert!(b.try_lock().is_some());
+
+        signal_all(fences);
+        Ok(())
+    }
+
+    #[test]
+    fn lock_all_interruptible() -> Result {
+        let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+
+        acquire(|ctx| {
+            ctx.lock_all_interruptible(|locks| locks.lock(&resv))
+                .map(drop)
+        })?;
+        assert!(resv.try_lock().is_some());
+
+        Ok(())
+    }
+
+    /// However it ends, all is unlocked.
+    #[test]
+    fn lock_all_unlocks() -> Result {
+        let resvs = [
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+        ];
+        let [a, b] = &resvs;
+
+        // Nothing is locked.
+        acquire(|_| ());
+        acquire(|ctx| ctx.lock_all(|_| Ok(())))?;
+
+        // An object is named twice.
+        let e = acquire(|ctx| {
+            ctx.lock_all(|locks| Ok((locks.lock(a)?, locks.lock(b)?, locks.lock(a)?)))
+                .err()
+        });
+        assert!(e == Some(EALREADY));
+        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+
+        // Another error.
+        let e = acquire(|ctx| {
+            ctx.lock_all(|locks| -> Result {
+                let _guards = (locks.lock(a)?, locks.lock(b)?);
+                Err(ENODEV)
+            })
+            .err()
+        });
+        assert!(e == Some(ENODEV));
+        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+
+        // Guards are dropped, and the object is locked again.
+        acquire(|ctx| {
+            ctx.lock_all(|locks| {
+                for _ in 0..100 {
+                    drop(locks.lock(a)?);
+                }
+                locks.lock(a)
+            })
+            .map(drop)
+        })?;
+        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+
+        // Guards are leaked.
+        acquire(|ctx| {
+            ctx.lock_all(|locks| {
+                mem::forget(locks.lock(b)?);
+                locks.lock(a)
+            })
+            .map(mem::forget)
+        })?;
+        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+
+        Ok(())
+    }
+
+    #[test]
+    fn lock_all_backs_off() -> Result {
+        let shared = Arc::pin_init(
+            try_pin_init!(BackOff {
+                a: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+                b: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+                attempts: Atomic::new(0),
+                results: Atomic::new(0),
+                contended <- Completion::new(),
+                done <- Completion::new(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        let thread_shared = shared.clone();
+        acquire(|ctx| -> Result {
+            let _guard = ctx.lock_all(|locks| locks.lock(&shared.a))?;
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
+            shared.contended.wait_for_completion();
+            Ok(())
+        })?;
+        shared.done.wait_for_completion();
+
+        assert_eq!(shared.results.load(Relaxed), 3);
+
+        Ok(())
+    }
+
+    /// Threads that lock overlapping sets in any order all get on.
+    #[test]
+    fn lock_all_contended() -> Result {
+        let mut resvs = KVec::with_capacity(OBJECTS, GFP_KERNEL)?;
+        for _ in 0..OBJECTS {
+            resvs.push(KBox::pin_init(DmaResv::new(), GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        let mut resvs = resvs.into_iter();
+        let mut next = || resvs.next().ok_or(EINVAL);
+
+        let shared = Arc::pin_init(
+            try_pin_init!(Shared {
+                resvs: [
+                    next()?, next()?, next()?, next()?, next()?, next()?, next()?, next()?,
+                ],
+                counts: array::from_fn(|_| Atomic::new(0)),
+                total: Atomic::new(0),
+                attempts: Atomic::new(0),
+                failed: Atomic::new(0),
+                running: Atomic::new(THREADS),
+                done <- Completion::new(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        for thread in 0..THREADS {
+            let thread_shared = shared.clone();
+            workqueue::system_unbound()
+                .try_spawn(GFP_KERNEL, move || thread_shared.run(thread as u64))?;
+        }
+        shared.done.wait_for_completion();
+
+        assert_eq!(shared.failed.load(Relaxed), 0);
+        let counted = shared.counts.iter().map(|count| count.load(Relaxed)).sum();
+        assert_eq!(shared.total.load(Relaxed), counted);
+        assert!(counted > 2 * THREADS * ROUNDS);
+
+        // The back-off was taken.
+        assert!(shared.attempts.load(Relaxed) > THREADS * ROUNDS);
+        pr_info!(
+            "lock_all_contended: {} attempts at {} sets\n",
+            shared.attempts.load(Relaxed),
+            THREADS * ROUNDS
+        );
 
         Ok(())
     }

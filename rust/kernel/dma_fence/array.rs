@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fences that are made of several others.
+//!
+//! C header: [`include/linux/dma-fence-array.h`](srctree/include/linux/dma-fence-array.h)
+
+use super::DmaFence;
+use crate::{
+    bindings,
+    ffi::c_int,
+    prelude::*,
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
+};
+use core::ptr::NonNull;
+
+/// # Arrays
+///
+/// An array is a fence that is signalled once several others are. See [`merge`](Self::merge) for
+/// how to make one of fences that may be arrays and chains themselves.
+impl DmaFence {
+    /// Creates a fence that is signalled when all of `fences` are.
+    ///
+    /// It ends with the first error that any of them ends with, and has a context of its own. It
+    /// keeps `fences` for as long as it lives.
+    ///
+    /// May sleep, and must not be called between the publication and the signalling of a fence. C:
+    /// `dma_fence_array_create()`.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if there are no fences or more than [`i32::MAX`], or if one of them is an array
+    ///   or a chain, as containers must not be nested.
+    /// - [`ENOMEM`] if there is no memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::dma_fence::DmaFence;
+    /// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
+    ///
+    /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+    /// # let a = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    /// # let b = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    /// let both = DmaFence::new_array(&[&a, &b])?;
+    ///
+    /// a.signal(Ok(()));
+    /// assert!(!both.is_signaled());
+    ///
+    /// b.signal(Ok(()));
+    /// assert!(both.wait_timeout(100).is_ok());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn new_array(fences: &[&DmaFence]) -> Result<ARef<Self>> {
+        let count = c_int::try_from(fences.len()).map_err(|_| EINVAL)?;
+        if count == 0 || fences.iter().any(|fence| fence.is_container()) {
+            return Err(EINVAL);
+        }
+
+        let mut raw = KVec::with_capacity(fences.len(), GFP_KERNEL)?;
+        for fence in fences {
+            raw.push(fence.as_raw(), GFP_KERNEL)?;
+        }
+        for fence in fences {
+            fence.inc_ref();
+        }
+        let (ptr, len, capacity) = raw.into_raw_parts();
+
+        // SAFETY:
+        // - `ptr` is an array of `count` fences, more than none, with a reference to each and none
+        //   of them a container.
+        // - `KVec` has allocated it from `Kmalloc`, so that C can `kfree()` it.
+        // - The context is new, so that any sequence number goes.
+        let array = unsafe {
+            bindings::dma_fence_array_create(count, ptr, bindings::dma_fence_context_alloc(1), 1)
+        };
+
+        let Some(array) = NonNull::new(array) else {
+            // C has not taken over anything.
+            //
+            // SAFETY: The parts are those of `raw`.
+            drop(unsafe { KVec::from_raw_parts(ptr, len, capacity) });
+            for fence in fences {
+                // SAFETY: The reference was taken above.
+                unsafe { DmaFence::dec_ref((*fence).into()) };
+            }
+            return Err(ENOMEM);
+        };
+
+        // CAST: `struct dma_fence_array` starts with its fence, of which `DmaFence` is a
+        // transparent wrapper.
+        // SAFETY: The `ARef` takes over the initial reference.
+        Ok(unsafe { ARef::from_raw(array.cast()) })
+    }
+
+    /// Returns whether the fence is an array.
+    ///
+    /// May be called in any context. C: `dma_fence_is_array()`.
+    #[inline]
+    pub fn is_array(&self) -> bool {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
+        unsafe { bindings::dma_fence_is_array(self.as_raw()) }
+    }
+
+    /// Returns whether the fence has the context or, if it is an array, all of its fences have.
+    ///
+    /// May be called in any context. C: `dma_fence_match_context()`.
+    #[inline]
+    pub fn match_context(&self, context: u64) -> bool {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
+        unsafe { bindings::dma_fence_match_context(self.as_raw(), context) }
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Chains of fences, i.e. timelines that are made of fences of any kind.
+//!
+//! C header: [`include/linux/dma-fence-chain.h`](srctree/include/linux/dma-fence-chain.h)
+
+use super::DmaFence;
+use crate::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::aref::ARef, //
+};
+use core::{
+    iter::FusedIterator,
+    mem::MaybeUninit,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+
+/// The memory of a link of a chain.
+///
+/// Allocate it before the point of no return, and [link](Self::link) it after.
+#[must_use = "a node has to be linked to be of use"]
+pub struct UnarmedChainNode(KBox<MaybeUninit<bindings::dma_fence_chain>>);
+
+// SAFETY: This is memory that nobody else knows, and has nothing in it yet.
+unsafe impl Send for UnarmedChainNode {}
+
+// SAFETY: Nothing can be done with a shared reference.
+unsafe impl Sync for UnarmedChainNode {}
+
+/// The error of [`UnarmedChainNode::link`]: the fence to be contained is a chain.
+///
+/// Gives back what was to be linked.
+pub struct InvalidChain {
+    /// The memory.
+    pub node: UnarmedChainNode,
+    /// The fence that was to come before.
+    pub prev: Option<ARef<DmaFence>>,
+    /// The fence that was to be contained.
+    pub fence: ARef<DmaFence>,
+}
+
+/// [`EINVAL`].
+impl From<InvalidChain> for Error {
+    #[inline]
+    fn from(_: InvalidChain) -> Self {
+        EINVAL
+    }
+}
+
+impl UnarmedChainNode {
+    /// Allocates the memory.
+    ///
+    /// May sleep where `flags` allow it. Must not be called between the publication and the
+    /// signalling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]. C:
+    /// `dma_fence_chain_alloc()`.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] if there is no memory.
+    ///
+    /// [`GFP_ATOMIC`]: crate::alloc::flags::GFP_ATOMIC
+    /// [`GFP_NOWAIT`]: crate::alloc::flags::GFP_NOWAIT
+    #[inline]
+    pub fn new(flags: Flags) -> Result<Self, AllocError> {
+        Ok(Self(KBox::new_uninit(flags)?))
+    }
+
+    /// Makes the memory into a fence that is signalled when `fence` is and, if there is one,
+    /// `prev`.
+    ///
+    /// `prev` is the chain to be continued; it may be any other fence too, with which a chain
+    /// begins. If it is a chain and `seqno` is greater than its sequence number, the new link has
+    /// its context, and `seqno`. Otherwise it has a new context and, so that it never goes back, a
+    /// sequence number that is at least that of a chain before it.
+    ///
+    /// May be called in any context. C: `dma_fence_chain_init()`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidChain`], i.e. [`EINVAL`], if `fence` is a chain. Chains are joined through `prev`
+    /// only; [`merge`](DmaFence::merge) makes an array of a chain, which can be contained.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::dma_fence::UnarmedChainNode;
+    /// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
+    /// # use kernel::sync::aref::ARef;
+    ///
+    /// # let names = DmaFenceNames::new(c"example", c"ring0")?;
+    /// # let a = DmaFenceCtx::new(names.clone()).arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    /// # let b = DmaFenceCtx::new(names).arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    /// let one = UnarmedChainNode::new(GFP_KERNEL)?.link(None, ARef::from(&*a), 1)?;
+    /// let two = UnarmedChainNode::new(GFP_KERNEL)?.link(Some(one), ARef::from(&*b), 2)?;
+    ///
+    /// b.signal(Ok(()));
+    /// assert!(!two.is_signaled());
+    ///
+    /// a.signal(Ok(()));
+    /// assert!(two.is_signaled());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn link(
+        self,
+        prev: Option<ARef<DmaFence>>,
+        fence: ARef<DmaFence>,
+        seqno: u64,
+    ) -> Result<ARef<DmaFence>, InvalidChain> {
+        if fence.is_chain() {
+            return Err(InvalidChain {
+                node: self,
+                prev,
+                fence,
+            });
+        }
+
+        let chain: *mut bindings::dma_fence_chain = KBox::into_raw(self.0).cast();
+        let prev = prev.map_or(ptr::null_mut(), |prev| ARef::into_raw(prev).as_ptr().cast());
+
+        // SAFETY:
+        // - `chain` is a live allocation from `Kmalloc` that is ours, so that C can free it.
+        // - C takes over the references to `prev`, if that isn't null, and to `fence`, which is no
+        //   chain.
+        unsafe {
+            bindings::dma_fence_chain_init(
+                chain,
+                prev,
+                ARef::into_raw(fence).as_ptr().cast(),
+                seqno,
+            )
+        };
+
+        // CAST: `struct dma_fence_chain` starts with its fence, of which `DmaFence` is a
+        // transparent wrapper.
+        // SAFETY: The `ARef` takes over the initial reference. `chain` comes from a `KBox`, so it
+        // is not null.
+        Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(chain).cast()) })
+    }
+}
+
+/// The links of a chain, from the last to the first; see [`DmaFence::chain_nodes`].
+pub struct ChainNodes {
+    node: Option<ARef<DmaFence>>,
+    started: bool,
+}
+
+impl Iterator for ChainNodes {
+    type Item = ARef<DmaFence>;
+
+    fn next(&mut self) -> Option<ARef<DmaFence>> {
+        if self.started {
+            let node = ARef::into_raw(self.node.take()?);
+
+            // CAST: `DmaFence` is a transparent wrapper of `struct dma_fence`.
+            // SAFETY: `node` is valid, and C takes over the reference to it.
+            let prev = unsafe { bindings::dma_fence_chain_walk(node.cast().as_ptr()) };
+
+            // SAFETY: C returns a reference, which the `ARef` takes over.
+            self.node = NonNull::new(prev).map(|prev| unsafe { ARef::from_raw(prev.cast()) });
+        }
+
+        self.started = true;
+        self.node.clone()
+    }
+}
+
+impl FusedIterator for ChainNodes {}
+
+/// # Chains
+///
+/// A chain is a fence that is signalled once a fence and those before it are. It is made of links,
+/// each of which is a chain and contains a fence.
+impl DmaFence {
+    /// Returns whether the fence is a chain.
+    ///
+    /// May be called in any context. C: `dma_fence_is_chain()`.
+    #[inline]
+    pub fn is_chain(&self) -> bool {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
+        unsafe { bindings::dma_fence_is_chain(self.as_raw()) }
+    }
+
+    /// Returns the fence that the last link of a chain contains; the fence itself if it is no
+    /// chain.
+    ///
+    /// May be called in any context. C: `dma_fence_chain_contained()`.
+    #[inline]
+    pub fn chain_contained(&self) -> &DmaFence {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. If it is a chain, it
+        // keeps its reference to the fence that it contains for as long as it lives.
+        unsafe { DmaFence::from_raw(bindings::dma_fence_chain_contained(self.as_raw())) }
+    }
+
+    /// Returns the links of a chain, from the last to the first.
+    ///
+    /// The last one is the chain itself. The first may be any fence, namely that which the chain
+    /// was begun with. Links whose fences are signalled are dropped from the chain on the way. If
+    /// the fence is no chain, it is all that is returned.
+    ///
+    /// May be called, and the result used, in any context, but not from a callback of one of the
+    /// fences. C: `dma_fence_chain_for_each()`.
+    #[inline]
+    pub fn chain_nodes(&self) -> ChainNodes {
+        ChainNodes {
+            node: Some(self.into()),
+            started: false,
+        }
+    }
+
+    /// Returns the link of a chain that is signalled with `seqno`, i.e. the first that has this
+    /// sequence number or a greater one.
+    ///
+    /// Returns [`None`] if all up to there were signalled and dropped from the chain. With a
+    /// `seqno` of zero, it returns the fence itself.
+    ///
+    /// May be called in any context, but not from a callback of one of the fences. C:
+    /// `dma_fence_chain_find_seqno()`.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if the fence is no chain or has not come to `seqno` yet.
+    pub fn chain_find_seqno(&self, seqno: u64) -> Result<Option<ARef<DmaFence>>> {
+        let mut fence: *mut bindings::dma_fence = ARef::into_raw(ARef::from(self)).as_ptr().cast();
+
+        // SAFETY: `fence` is valid and comes with a reference. If this succeeds, C puts it and
+        // leaves one to what it has found, or null; or it does nothing at all.
+        let ret = unsafe { bindings::dma_fence_chain_find_seqno(&mut fence, seqno) };
+
+        // SAFETY: As above, the reference to `fence` is ours.
+        let found = NonNull::new(fence).map(|fence| unsafe { ARef::from_raw(fence.cast()) });
+
+        to_result(ret).map(|()| found)
+    }
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fences as files, for user space.
+//!
+//! C header: [`include/linux/sync_file.h`](srctree/include/linux/sync_file.h)
+
+use super::DmaFence;
+use crate::{
+    alloc::AllocError,
+    bindings,
+    ffi::c_int,
+    fs::{
+        file::FileDescriptorReservation,
+        File, //
+    },
+    prelude::*,
+    sync::aref::ARef, //
+};
+use core::ptr::NonNull;
+
+/// A file that holds a fence.
+///
+/// User space can poll it, ask for its state, merge it with others, and hand it to drivers, which
+/// get the fence back through [`DmaFence::from_sync_file`].
+///
+/// Create it and reserve a file descriptor before the point of no return, and [install] it after;
+/// from then on user space has it. Dropped before that, the file is closed and the fence put.
+///
+/// [install]: Self::install
+///
+/// # Examples
+///
+/// ```no_run
+/// use kernel::{
+///     dma_fence::{
+///         DmaFence,
+///         SyncFile, //
+///     },
+///     fs::file::{
+///         flags::O_CLOEXEC,
+///         FileDescriptorReservation, //
+///     },
+/// };
+///
+/// fn export(fence: &DmaFence) -> Result<u32> {
+///     let fd = FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?;
+///     let file = SyncFile::new(fence)?;
+///
+///     Ok(file.install(fd))
+/// }
+/// ```
+///
+/// # Invariants
+///
+/// `self.0` is the file of a `struct sync_file`.
+#[must_use = "the file is closed when this is dropped"]
+pub struct SyncFile(ARef<File>);
+
+impl SyncFile {
+    /// Creates a file that holds `fence`.
+    ///
+    /// May sleep, and must not be called between the publication and the signalling of a fence. C:
+    /// `sync_file_create()`.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] if there is no memory or the system has too many files open; C does not tell
+    /// the difference.
+    pub fn new(fence: &DmaFence) -> Result<Self, AllocError> {
+        // SAFETY: By its type invariant, `fence` is valid. C gets its own reference.
+        let sync_file = unsafe { bindings::sync_file_create(fence.as_raw()) };
+        let sync_file = NonNull::new(sync_file).ok_or(AllocError)?;
+
+        // CAST: `File` is a transparent wrapper of `struct file`.
+        // SAFETY: `sync_file` is valid, and has a file.
+        let file = unsafe { NonNull::new_unchecked((*sync_file.as_ptr()).file).cast() };
+
+        // INVARIANT: `file` is that of `sync_file`.
+        // SAFETY: The file was just created, and the `ARef` takes over its only reference. No
+        // thread knows it yet, so none is in `fdget_pos()`.
+        Ok(Self(unsafe { ARef::from_raw(file) }))
+    }
+
+    /// Gives the file to user space, under the reserved file descriptor, which is returned.
+    ///
+    /// User space may close it at once. May be called in the thread that made the reservation only.
+    /// C: `fd_install()`.
+    #[inline]
+    pub fn install(self, fd: FileDescriptorReservation) -> u32 {
+        let number = fd.reserved_fd();
+        fd.fd_install(self.0);
+        number
+    }
+}
+
+/// # Files
+impl DmaFence {
+    /// Returns the fence in the file that the thread has under the file descriptor, or [`None`] if
+    /// there is no such file or it holds no fence.
+    ///
+    /// As it comes from user space, it may be any fence: an array or a chain, and one that the
+    /// driver itself has emitted.
+    ///
+    /// Must be called in process context. C: `sync_file_get_fence()`.
+    #[inline]
+    pub fn from_sync_file(fd: u32) -> Option<ARef<Self>> {
+        // CAST: C makes it unsigned again to look it up.
+        // SAFETY: `sync_file_get_fence()` takes any number.
+        let fence = unsafe { bindings::sync_file_get_fence(fd as c_int) };
+
+        // CAST: `DmaFence` is a transparent wrapper of `struct dma_fence`.
+        // SAFETY: C returns a reference, which the `ARef` takes over.
+        NonNull::new(fence).map(|fence| unsafe { ARef::from_raw(fence.cast()) })
+    }
+}

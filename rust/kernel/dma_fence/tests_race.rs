@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of DMA fences that are signalled by another thread.
+
+use super::{
+    tests::{
+        ctx,
+        fence,
+        Count, //
+    },
+    *, //
+};
+use crate::{
+    macros::kunit_tests,
+    processor::cpu_relax,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Completion, //
+    },
+    time::msecs_to_jiffies,
+    workqueue, //
+};
+
+/// The number of rounds is the product: 30,000 for each test.
+const BATCHES: usize = 60;
+const BATCH: usize = 500;
+
+/// Keeps two threads close to each other, without their having to wait.
+#[pin_data]
+struct Pace {
+    at: [Atomic<usize>; 2],
+    #[pin]
+    done: Completion,
+}
+
+impl Pace {
+    /// Tells that the thread `me` has come to `round`, and gives the other some time to catch up.
+    fn step(&self, me: usize, round: usize) {
+        let [ours, theirs] = [&self.at[me & 1], &self.at[(me & 1) ^ 1]];
+
+        ours.store(round, Relaxed);
+        for _ in 0..200 {
+            if theirs.load(Relaxed) >= round {
+                break;
+            }
+            cpu_relax();
+        }
+    }
+}
+
+/// Calls `round` for fences while another thread signals them.
+fn race(mut round: impl FnMut(&ARef<DmaFence>) -> Result) -> Result {
+    let mut ctx = ctx()?;
+
+    for _ in 0..BATCHES {
+        let mut shared = KVec::with_capacity(BATCH, GFP_KERNEL)?;
+        let mut driver = KVec::with_capacity(BATCH, GFP_KERNEL)?;
+        for _ in 0..BATCH {
+            let (fence, for_others) = fence(&mut ctx)?;
+            shared.push(for_others, GFP_KERNEL)?;
+            driver.push(fence, GFP_KERNEL)?;
+        }
+
+        let pace = Arc::pin_init(
+            pin_init!(Pace {
+                at: [Atomic::new(0), Atomic::new(0)],
+                done <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+
+        let other = pace.clone();
+        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+            for (i, fence) in driver.into_iter().enumerate() {
+                other.step(1, i);
+                fence.signal(Ok(()));
+            }
+            other.done.complete_all();
+        })?;
+
+        let result = shared.iter().enumerate().try_for_each(|(i, fence)| {
+            pace.step(0, i);
+            round(fence)
+        });
+
+        pace.done.wait_for_completion();
+        result?;
+    }
+
+    Ok(())
+}
+
+/// Fails unless `good`.
+fn check(good: bool) -> Result {
+    if good {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// Waits until the fence is signalled and its callbacks have run.
+fn settle(fence: &DmaFence) -> Result {
+    fence.wait()?;
+    fence.status().ok_or(EINVAL)?
+}
+
+#[kunit_tests(rust_dma_fence_race)]
+mod suite {
+    use super::*;
+
+    #[test]
+    fn signal_against_add() -> Result {
+        race(|fence| {
+            let count = Count::new()?;
+
+            match KBox::pin_init(DmaFenceCb::new(fence.clone(), count.clone()), GFP_KERNEL) {
+                Ok(_cb) => {
+                    settle(fence)?;
+                    check(count.calls.load(Relaxed) == 1)
+                }
+                Err(error) => {
+                    check(error == ENOENT && fence.is_signaled())?;
+                    settle(fence)?;
+                    check(count.calls.load(Relaxed) == 0)
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn signal_against_remove() -> Result {
+        race(|fence| {
+            let count = Count::new()?;
+            let Ok(cb) = KBox::pin_init(DmaFenceCb::new(fence.clone(), count.clone()), GFP_KERNEL)
+            else {
+                return check(fence.is_signaled());
+            };
+
+            // Who can't remove it sees that it has run.
+            let calls = i32::from(!cb.remove());
+            check(count.calls.load(Relaxed) == calls)?;
+
+            settle(fence)?;
+            check(count.calls.load(Relaxed) == calls)
+        })
+    }
+
+    #[test]
+    fn signal_against_drop() -> Result {
+        race(|fence| {
+            let count = Count::new()?;
+            let Ok(cb) = KBox::pin_init(DmaFenceCb::new(fence.clone(), count.clone()), GFP_KERNEL)
+            else {
+                return check(fence.is_signaled());
+            };
+
+            // It has run or it won't.
+            drop(cb);
+            let calls = count.calls.load(Relaxed);
+            check(calls == 0 || calls == 1)?;
+
+            settle(fence)?;
+            check(count.calls.load(Relaxed) == calls)
+        })
+    }
+
+    #[test]
+    fn signal_against_wait() -> Result {
+        race(|fence| {
+            fence.wait_timeout(msecs_to_jiffies(10_000))?;
+            check(fence.is_signaled() && fence.status() == Some(Ok(())))
+        })
+    }
+}

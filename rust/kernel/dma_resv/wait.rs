@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Waiting for the fences of a reservation object.
+
+use super::{
+    DmaResv,
+    Usage, //
+};
+use crate::{
+    bindings,
+    dma_fence::{
+        outcome_from_c,
+        timeout_to_c,
+        WaitError, //
+    },
+    ffi::c_ulong,
+    prelude::*,
+    time::{
+        Instant,
+        Jiffies,
+        Monotonic, //
+    },
+};
+
+/// # Waiting
+///
+/// All of these wait for the fences of `usage` and of those before it. Fences that are added
+/// meanwhile may be waited for or not; with the lock held there are none.
+///
+/// All of these may sleep, even if the timeout is zero. Don't call them from where a fence has to
+/// be signalled, nor with a lock held that is taken there; the lock of a reservation object may be
+/// held. Lockdep knows all of this.
+///
+/// Timeouts are in jiffies, and for all fences together. [`Jiffies::MAX`], as every value that does
+/// not fit a `long`, means to wait without a limit.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::dma_fence::WaitError;
+/// use kernel::dma_resv::{
+///     DmaResv,
+///     Usage, //
+/// };
+/// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
+/// # use kernel::time::msecs_to_jiffies;
+///
+/// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+/// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+/// let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+/// resv.lock().reserve_one()?.add(&fence, Usage::Write);
+///
+/// assert_eq!(resv.wait_timeout(Usage::Write, 1), Err(WaitError::TimedOut));
+/// assert_eq!(resv.wait_timeout(Usage::Kernel, 0), Ok(1));
+///
+/// fence.signal(Ok(()));
+/// assert!(resv.wait_timeout(Usage::Write, msecs_to_jiffies(1000)).is_ok());
+/// resv.wait_interruptible(Usage::Write)?;
+/// # Ok::<(), Error>(())
+/// ```
+impl DmaResv {
+    /// Waits until all fences are signalled.
+    ///
+    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Failed`] if the driver of a fence says so.
+    #[inline]
+    pub fn wait(&self, usage: Usage) -> Result<(), WaitError> {
+        self.wait_raw(usage, false, Jiffies::MAX).map(|_| ())
+    }
+
+    /// Waits until all fences are signalled, or the thread gets a signal.
+    ///
+    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    ///
+    /// # Errors
+    ///
+    /// - [`WaitError::Interrupted`] if the thread got a signal.
+    /// - [`WaitError::Failed`] if the driver of a fence says so.
+    #[inline]
+    pub fn wait_interruptible(&self, usage: Usage) -> Result<(), WaitError> {
+        self.wait_raw(usage, true, Jiffies::MAX).map(|_| ())
+    }
+
+    /// Waits until all fences are signalled, or the time is over.
+    ///
+    /// Returns the time left, at least one jiffy. With a timeout of zero, only looks whether they
+    /// are signalled, and returns 1 if so.
+    ///
+    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    ///
+    /// # Errors
+    ///
+    /// - [`WaitError::TimedOut`] if the time is over.
+    /// - [`WaitError::Failed`] if the driver of a fence says so.
+    #[inline]
+    pub fn wait_timeout(&self, usage: Usage, timeout: Jiffies) -> Result<Jiffies, WaitError> {
+        self.wait_raw(usage, false, timeout)
+    }
+
+    /// Waits until all fences are signalled, the time is over, or the thread gets a signal.
+    ///
+    /// Returns the time left, as [`wait_timeout`](Self::wait_timeout) does.
+    ///
+    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    ///
+    /// # Errors
+    ///
+    /// - [`WaitError::TimedOut`] if the time is over.
+    /// - [`WaitError::Interrupted`] if the thread got a signal.
+    /// - [`WaitError::Failed`] if the driver of a fence says so.
+    #[inline]
+    pub fn wait_interruptible_timeout(
+        &self,
+        usage: Usage,
+        timeout: Jiffies,
+    ) -> Result<Jiffies, WaitError> {
+        self.wait_raw(usage, true, timeout)
+    }
+
+    fn wait_raw(&self, usage: Usage, intr: bool, timeout: Jiffies) -> Result<Jiffies, WaitError> {
+        // CAST: `timeout_to_c()` returns what is not negative.
+        let timeout = timeout_to_c(timeout) as c_ulong;
+
+        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        outcome_from_c(unsafe {
+            bindings::dma_resv_wait_timeout(self.as_raw(), usage as u32, intr, timeout)
+        })
+    }
+
+    /// Tells those who signal the fences of `usage`, and of those before it, when they are needed.
+    ///
+    /// It is a hint, e.g. to raise a clock: a fence may be signalled later, and mostly is earlier.
+    ///
+    /// May be called in any context, with the lock held or not, but not from a callback of one of
+    /// the fences. C: `dma_resv_set_deadline()`.
+    #[inline]
+    pub fn set_deadline(&self, usage: Usage, deadline: Instant<Monotonic>) {
+        // SAFETY: By the type invariant, `self.as_raw()` is valid. The deadline is a `ktime_t` of
+        // `CLOCK_MONOTONIC`.
+        unsafe {
+            bindings::dma_resv_set_deadline(self.as_raw(), usage as u32, deadline.as_nanos())
+        };
+    }
+}
