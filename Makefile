@@ -20,7 +20,7 @@ run: ## build a kernel, boot it, and run IGT on VGEM in C and in Rust
 test: ## run the lab's own tests, the round trip of the series, and KUnit
 	@scripts/test
 
-debug: ## run KUnit on x86-64 with KASAN, lockdep, kmemleak and debug objects
+debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
 	@scripts/debug
 
 series: ## write the patches that `git am` takes to OUT=out/series

@@ -58,8 +58,17 @@
 //!
 //! # Context
 //!
+//! What asks a fence for its state may signal it, which runs its callbacks. So hold no lock that
+//! these take, and from a callback ask no fence, not even another one, for more than its numbers.
+//!
 //! "Any context" below means process context and interrupts, but not NMI. With `PREEMPT_RT` the
 //! lock of a fence sleeps, so what takes it can't be used in hard interrupt context there.
+//!
+//! # Errors of containers
+//!
+//! A chain never has an error, an array that nobody waited for may lack that of its fences, and
+//! what [`DmaFence::merge`] makes does not have those of fences that were signalled before. To know
+//! how the work behind a container ended, look at all that [`DmaFence::unwrap_iter`] finds in it.
 //!
 //! # Examples
 //!
@@ -212,6 +221,9 @@ unsafe impl AlwaysRefCounted for DmaFence {
 }
 
 impl DmaFence {
+    /// The most fences that can be waited for or merged at once.
+    pub const MAX_FENCES: usize = 1 << 16;
+
     /// Borrows the fence behind a raw pointer.
     ///
     /// # Safety

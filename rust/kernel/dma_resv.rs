@@ -225,7 +225,7 @@ impl DmaResv {
 
     /// Locks the reservation object if nobody else has.
     ///
-    /// Does not sleep. C: `dma_resv_trylock()`.
+    /// Does not sleep, but must not be called from an interrupt. C: `dma_resv_trylock()`.
     #[inline]
     pub fn try_lock(&self) -> Option<DmaResvGuard<'_>> {
         // SAFETY: By the type invariant, `self.as_raw()` is valid.
@@ -276,6 +276,10 @@ impl DmaResv {
     ///         count = 0;
     ///     }
     ///     count += 1;
+    /// }
+    /// if fences.is_restarted() {
+    ///     // It began anew, and there were none any more.
+    ///     count = 0;
     /// }
     /// assert_eq!(count, 0);
     /// # Ok::<(), Error>(())
@@ -335,6 +339,11 @@ impl DmaResv {
             all.push(f(fence, usage), GFP_KERNEL)?;
         }
 
+        // It began anew, and there were none any more.
+        if fences.is_restarted() {
+            all.clear();
+        }
+
         Ok(all)
     }
 }
@@ -350,7 +359,8 @@ impl PinnedDrop for DmaResv {
 
 /// The lock of a [`DmaResv`], held.
 ///
-/// Dropping it unlocks. Leaking it leaves the object locked, for good; lockdep complains when a
+/// Dropping it unlocks. Leaking it leaves the object locked, for good, and is an error in a thread
+/// that exits; lockdep complains when a
 /// locked object is freed, and a GEM object is never freed then. Only with [`acquire()`], leaked
 /// guards are unlocked in the end.
 ///

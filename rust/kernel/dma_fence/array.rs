@@ -23,16 +23,17 @@ use core::ptr::NonNull;
 impl DmaFence {
     /// Creates a fence that is signalled when all of `fences` are.
     ///
-    /// It ends with the first error that any of them ends with, and has a context of its own. It
-    /// keeps `fences` for as long as it lives.
+    /// It has a context of its own, and keeps `fences` for as long as it lives. If it was waited
+    /// for, or had a callback, before they were signalled, it ends with the first error of theirs;
+    /// else it may have none.
     ///
     /// May sleep, and must not be called between the publication and the signalling of a fence. C:
     /// `dma_fence_array_create()`.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if there are no fences or more than [`i32::MAX`], or if one of them is an array
-    ///   or a chain, as containers must not be nested.
+    /// - [`EINVAL`] if there are no fences or more than [`MAX_FENCES`](Self::MAX_FENCES), or if one
+    ///   of them is an array or a chain, as containers must not be nested.
     /// - [`ENOMEM`] if there is no memory.
     ///
     /// # Examples
@@ -55,7 +56,10 @@ impl DmaFence {
     /// ```
     pub fn new_array(fences: &[&DmaFence]) -> Result<ARef<Self>> {
         let count = c_int::try_from(fences.len()).map_err(|_| EINVAL)?;
-        if count == 0 || fences.iter().any(|fence| fence.is_container()) {
+        if count == 0
+            || fences.len() > Self::MAX_FENCES
+            || fences.iter().any(|fence| fence.is_container())
+        {
             return Err(EINVAL);
         }
 

@@ -32,7 +32,13 @@ use pin_init::PinInit;
 /// own.
 ///
 /// As a registration can be leaked, what is called can't borrow anything.
-pub trait DmaFenceCbFunc: Send + Sync + 'static {
+///
+/// # Safety
+///
+/// [`call`](Self::call) must neither drop nor remove a [`DmaFenceCb`] of the same fence. With
+/// `CONFIG_SMP` that is a deadlock, but without it, where the fence's lock excludes interrupts
+/// only, C would go on with what was freed.
+pub unsafe trait DmaFenceCbFunc: Send + Sync + 'static {
     /// Called once, when the fence is signalled, with how it ended.
     ///
     /// # Context
@@ -40,14 +46,16 @@ pub trait DmaFenceCbFunc: Send + Sync + 'static {
     /// Atomic: the fence's lock is held, interrupts are off, and the thread may be any. So an
     /// implementation
     /// - must not sleep,
-    /// - must not ask for the state of the fence, signal another one, or drop the [`DmaFenceCb`]:
-    ///   each needs a lock of the same class, and may deadlock,
+    /// - must not ask any fence for its state, wait for or signal one, or register a callback: each
+    ///   needs a lock of the same class, and may deadlock; numbers, `Debug` and references are
+    ///   fine,
     /// - gets a shared reference, so that nothing is dropped here.
     fn call(self: Pin<&Self>, status: Result);
 }
 
 /// Completes all who wait for the [`Completion`]. C: `complete_all()`.
-impl DmaFenceCbFunc for Arc<Completion> {
+// SAFETY: `call()` does nothing to a fence.
+unsafe impl DmaFenceCbFunc for Arc<Completion> {
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         self.complete_all();
@@ -57,7 +65,8 @@ impl DmaFenceCbFunc for Arc<Completion> {
 /// Wakes up the task, if it sleeps. C: `wake_up_process()`.
 ///
 /// The task must expect to be woken for other reasons too, and look whether the fence is signalled.
-impl DmaFenceCbFunc for ARef<Task> {
+// SAFETY: `call()` does nothing to a fence.
+unsafe impl DmaFenceCbFunc for ARef<Task> {
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         self.wake_up();
@@ -65,7 +74,7 @@ impl DmaFenceCbFunc for ARef<Task> {
 }
 
 /// Enqueues a work item when a fence is signalled, so that what follows can be done in a thread
-/// that may sleep. C: `queue_work()`.
+/// that may sleep, unless it is one of bottom halves. C: `queue_work()`.
 ///
 /// An item that is pending already stays so, and runs once. The [`DmaFenceCb`] keeps its own
 /// reference to the item, which is therefore not dropped in atomic context by this.
@@ -154,7 +163,8 @@ impl<T, const ID: u64> QueueWork<T, ID> {
     }
 }
 
-impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
+// SAFETY: `call()` does nothing to a fence.
+unsafe impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
 {
@@ -321,8 +331,8 @@ impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
     /// To be called by C only, for a `cb` that [`DmaFenceCb::new`] registered on `fence`.
     unsafe extern "C" fn func(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
         // SAFETY: By the safety requirements, `cb` is in a `Self`. It stays valid until this
-        // returns: `drop()` takes the lock that C holds now, and `call()` gets no more than a
-        // shared reference to a part of it.
+        // returns: `drop()` takes the lock that C holds now, and `call()` does not drop it by the
+        // safety requirements of `DmaFenceCbFunc`.
         let this = unsafe { &*container_of!(Opaque::cast_from(cb), Self, cb) };
 
         // SAFETY: `fence` is valid. Its error is set before it is signalled, and never after.

@@ -144,6 +144,9 @@ struct Emitted {
     names: ManuallyDrop<ARef<DmaFenceNames>>,
 }
 
+// There may be millions of fences, so there is a pointer more than in C, and no more than that.
+static_assert!(size_of::<Emitted>() <= size_of::<bindings::dma_fence>() + 8);
+
 /// There is no `release` and no `wait`, so C forgets this table when the fence is signalled.
 static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
     get_driver_name: Some(Emitted::get_driver_name),
@@ -360,7 +363,9 @@ impl DriverDmaFence {
         // INVARIANT: The fence was signalled, and this is done once, as `self` is given up.
         // SAFETY: By the type invariants, `fence` is in an `Emitted`, whose names are there until
         // now. Who found them before can use them for as long as RCU lets him.
-        unsafe { ManuallyDrop::drop(&mut (*fence.cast::<Emitted>()).names) };
+        drop(ManuallyDrop::into_inner(unsafe {
+            ptr::read(&raw const (*fence.cast::<Emitted>()).names)
+        }));
     }
 }
 

@@ -136,8 +136,13 @@ impl DmaFence {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`] if there is no memory.
+    /// - [`EINVAL`] if there are more than [`MAX_FENCES`](Self::MAX_FENCES).
+    /// - [`ENOMEM`] if there is no memory.
     pub fn merge(fences: &[&DmaFence]) -> Result<ARef<Self>> {
+        if fences.len() > Self::MAX_FENCES {
+            return Err(EINVAL);
+        }
+
         let mut cursors = KVec::<MaybeUninit<bindings::dma_fence_unwrap>>::with_capacity(
             fences.len(),
             GFP_KERNEL,

@@ -180,8 +180,8 @@ impl DmaFence {
     /// # Errors
     ///
     /// - [`WaitError::TimedOut`] if the time is over.
-    /// - [`WaitError::Failed`] with [`EINVAL`] if there are no fences or more than [`i32::MAX`],
-    ///   with [`ENOMEM`] if there is no memory.
+    /// - [`WaitError::Failed`] with [`EINVAL`] if there are no fences or more than
+    ///   [`MAX_FENCES`](Self::MAX_FENCES), with [`ENOMEM`] if there is no memory.
     #[inline]
     pub fn wait_any_timeout(
         fences: &[&DmaFence],
@@ -213,7 +213,7 @@ impl DmaFence {
     ) -> Result<AnySignaled, WaitError> {
         // C counts them with an `int`.
         let count = match i32::try_from(fences.len()) {
-            Ok(count) if count > 0 => count,
+            Ok(count) if count > 0 && fences.len() <= Self::MAX_FENCES => count,
             _ => return Err(WaitError::Failed(EINVAL)),
         };
         let mut index = 0;

@@ -72,6 +72,11 @@ impl<'r> Frame<'r> {
     }
 
     fn lock<'c>(&'c self, resv: &'r DmaResv, intr: bool) -> Result<DmaResvGuard<'c>> {
+        // As C would, but so that `locked` does not grow.
+        if self.holds(resv) {
+            return Err(EALREADY);
+        }
+
         // INVARIANT: It is there before it is locked.
         let mut locked = self.locked.take();
         if locked.len() == locked.capacity() {

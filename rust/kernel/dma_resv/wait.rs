@@ -29,7 +29,7 @@ use crate::{
 ///
 /// All of these may sleep, even if the timeout is zero. Don't call them from where a fence has to
 /// be signalled, nor with a lock held that is taken there; the lock of a reservation object may be
-/// held. Lockdep knows all of this.
+/// held. Lockdep finds that out if there is a fence to wait for.
 ///
 /// Timeouts are in jiffies, and for all fences together. [`Jiffies::MAX`], as every value that does
 /// not fit a `long`, means to wait without a limit.
