@@ -129,6 +129,12 @@ class Report(unittest.TestCase):
                "[ 0.0] [IGT] vgem_basic: exiting, ret=0\n")
         self.assertEqual(self.run_report(both, both, log)[0], 0)
 
+    def test_allowed(self):
+        log = "BUG: a\n1\nBUG: b\nBUG: a\nBUG: a\nBUG: c\n"
+        allowed = [(2, report.re.compile("BUG: a")), (1, report.re.compile("BUG: b"))]
+        self.assertEqual(report.splats(log, allowed), ["BUG: c"])
+        self.assertEqual(len(report.splats(log)), 1)
+
     def test_list(self):
         """The list that is shipped is one."""
         names = report.expected(SCRIPT.parent.parent / "expect/igt.txt")
