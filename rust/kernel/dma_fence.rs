@@ -12,9 +12,9 @@
 //! - [`DmaFence`] is the shared view: a fence of any driver, reference counted, which can be
 //!   asked and waited for, but not signalled.
 //! - [`DriverDmaFence`] is the owning view: it exists once for each fence that a Rust driver
-//!   emits, and alone can signal it.
-//! - [`UnarmedDmaFence`] is the memory of a fence to come. Allocating it may fail and may sleep;
-//!   arming it does neither, so that nothing can fail once a job has been committed.
+//!   emits, and alone can signal it, and reach the data that the driver keeps with it.
+//! - [`UnarmedDmaFence`] is the memory of a fence to come, and that data. Allocating it may fail and
+//!   may sleep; arming it does neither, so that nothing can fail once a job has been committed.
 //! - [`DmaFenceCtx`] is a timeline: a context number and the sequence numbers of its fences.
 //! - [`DmaFenceNames`] are the names of a driver and of a timeline that others see.
 //! - [`DmaFenceCb`] is a callback that is registered on a fence.
@@ -30,7 +30,7 @@
 //! # The life of a fence
 //!
 //! ```text
-//!  UnarmedDmaFence::new()
+//!  UnarmedDmaFence::new(), with_data()
 //!          │
 //!          ▼            DmaFenceCtx::arm()
 //!   ┌─────────────┐                          ┌─────────────┐
@@ -40,8 +40,8 @@
 //!          ▼                                        │ or its drop: ECANCELED
 //!       (freed)                                     ▼
 //!                                            ┌─────────────┐
-//!                                            │  signalled  │ callbacks run, names detach
-//!                                            └──────┬──────┘
+//!                                            │  signalled  │ callbacks run, names detach,
+//!                                            └──────┬──────┘ then the driver's data is dropped
 //!                                                   │ last ARef<DmaFence> is dropped
 //!                                                   ▼
 //!                                        (freed after a grace period)
@@ -104,6 +104,7 @@ use crate::{
     error::to_result,
     fmt,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         aref::AlwaysRefCounted,
         rcu, //
@@ -138,6 +139,7 @@ pub use self::ctx::{
     DmaFenceCtx,
     DmaFenceNames,
     DriverDmaFence,
+    DriverDmaFenceRef,
     UnarmedDmaFence, //
 };
 
@@ -169,8 +171,6 @@ pub use self::wait::{
 
 #[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
 mod tests;
-#[cfg(all(CONFIG_RUST_DMA_FENCE_LOCKDEP_KUNIT_TEST, CONFIG_PROVE_LOCKING))]
-mod tests_lockdep;
 #[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
 mod tests_race;
 #[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
@@ -390,6 +390,17 @@ impl DmaFence {
     pub fn timeline_name<'a>(&'a self, _rcu: &'a rcu::Guard) -> &'a CStr {
         // SAFETY: As in `driver_name()`.
         unsafe { CStr::from_char_ptr(bindings::dma_fence_timeline_name(self.as_raw())) }
+    }
+
+    /// Writes a line with the fence's numbers, its names, and whether it is signalled to a file, as
+    /// in debugfs.
+    ///
+    /// May be called in any context, but not from a callback of the same fence. C:
+    /// `dma_fence_describe()`.
+    #[inline]
+    pub fn describe(&self, m: &SeqFile) {
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence; `m` is a valid file.
+        unsafe { bindings::dma_fence_describe(self.as_raw(), m.as_raw()) };
     }
 }
 

@@ -627,7 +627,7 @@ impl DmaResvSlot<'_> {
     ///
     /// Does not sleep, and does not fail. C: `dma_resv_add_fence()`.
     #[inline]
-    pub fn add(self, fence: &DriverDmaFence, usage: Usage) {
+    pub fn add<T>(self, fence: &DriverDmaFence<T>, usage: Usage) {
         self.add_raw(fence, usage)
     }
 

@@ -31,6 +31,7 @@ use crate::{
     },
 };
 use core::{
+    marker::PhantomData,
     mem::{
         ManuallyDrop,
         MaybeUninit, //
@@ -131,9 +132,7 @@ unsafe impl AlwaysRefCounted for DmaFenceNames {
     }
 }
 
-/// The allocation of a fence that a Rust driver emits.
-///
-/// C frees it through `dma_fence_free()`, so `fence` comes first, and no destructor runs.
+/// A fence that a Rust driver emits, as its operations know it.
 ///
 /// # Invariants
 ///
@@ -144,8 +143,19 @@ struct Emitted {
     names: ManuallyDrop<ARef<DmaFenceNames>>,
 }
 
+/// The allocation of a fence that a Rust driver emits.
+///
+/// C frees it through `dma_fence_free()`, so the fence comes first, and no destructor runs.
+#[pin_data]
+#[repr(C)]
+struct Allocation<T> {
+    emitted: MaybeUninit<Emitted>,
+    #[pin]
+    data: T,
+}
+
 // There may be millions of fences, so there is a pointer more than in C, and no more than that.
-static_assert!(size_of::<Emitted>() <= size_of::<bindings::dma_fence>() + 8);
+static_assert!(size_of::<Allocation<()>>() <= size_of::<bindings::dma_fence>() + 8);
 
 /// There is no `release` and no `wait`, so C forgets this table when the fence is signalled.
 static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
@@ -184,14 +194,14 @@ impl Emitted {
     }
 }
 
-/// The memory of a fence to come.
+/// The memory of a fence to come, with the driver's data `T`.
 ///
 /// Allocate it before the point of no return, and [arm](DmaFenceCtx::arm) it after.
 #[must_use = "a fence has to be armed to be of use"]
-pub struct UnarmedDmaFence(KBox<MaybeUninit<Emitted>>);
+pub struct UnarmedDmaFence<T = ()>(Pin<KBox<Allocation<T>>>);
 
 impl UnarmedDmaFence {
-    /// Allocates a fence.
+    /// Allocates a fence without driver data.
     ///
     /// May sleep where `flags` allow it. Must not be called between the publication and the
     /// signalling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]: reclaim may wait for
@@ -205,7 +215,69 @@ impl UnarmedDmaFence {
     /// [`GFP_NOWAIT`]: crate::alloc::flags::GFP_NOWAIT
     #[inline]
     pub fn new(flags: Flags) -> Result<Self, AllocError> {
-        Ok(Self(KBox::new_uninit(flags)?))
+        // Only the allocation can fail.
+        Self::with_data((), flags).map_err(|_| AllocError)
+    }
+}
+
+impl<T> UnarmedDmaFence<T> {
+    /// Allocates a fence, and initialises the driver's data in it.
+    ///
+    /// The context is that of [`new`](UnarmedDmaFence::new), and of `init`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] if there is no memory, or the error of `init`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::dma_fence::{
+    ///     DmaFenceCtx,
+    ///     DmaFenceNames,
+    ///     UnarmedDmaFence, //
+    /// };
+    /// use kernel::sync::{
+    ///     new_spinlock,
+    ///     SpinLock, //
+    /// };
+    ///
+    /// #[pin_data]
+    /// struct Job {
+    ///     number: u32,
+    ///     #[pin]
+    ///     progress: SpinLock<u32>,
+    /// }
+    ///
+    /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+    /// let unarmed = UnarmedDmaFence::with_data(
+    ///     pin_init!(Job {
+    ///         number: 7,
+    ///         progress <- new_spinlock!(0),
+    ///     }),
+    ///     GFP_KERNEL,
+    /// )?;
+    /// let fence = ctx.arm(unarmed);
+    ///
+    /// *fence.data().get_ref().progress.lock() = 100;
+    /// assert_eq!(fence.data().number, 7);
+    ///
+    /// // Drops the job.
+    /// fence.signal(Ok(()));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[inline]
+    pub fn with_data<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        Ok(Self(KBox::pin_init(
+            pin_init!(Allocation {
+                emitted: MaybeUninit::uninit(),
+                data <- init,
+            }? E),
+            flags,
+        )?))
     }
 }
 
@@ -247,13 +319,17 @@ impl DmaFenceCtx {
     ///
     /// May be called in any context. C: `dma_fence_init64()`.
     #[inline]
-    pub fn arm(&mut self, fence: UnarmedDmaFence) -> DriverDmaFence {
+    pub fn arm<T>(&mut self, fence: UnarmedDmaFence<T>) -> DriverDmaFence<T> {
         // OVERFLOW: A fence each nanosecond would take 584 years.
         self.seqno += 1;
 
-        let emitted: *mut Emitted = KBox::into_raw(fence.0).cast();
+        // SAFETY: The allocation is not moved, but turned into that of a `DriverDmaFence`.
+        let allocation = KBox::into_raw(unsafe { Pin::into_inner_unchecked(fence.0) });
 
-        // SAFETY: `emitted` is a live allocation that is ours.
+        // CAST: `Allocation` is `repr(C)` and starts with the fence.
+        let emitted: *mut Emitted = allocation.cast();
+
+        // SAFETY: `emitted` is in a live allocation that is ours.
         unsafe { (&raw mut (*emitted).names).write(ManuallyDrop::new(self.names.clone())) };
 
         // SAFETY:
@@ -270,40 +346,69 @@ impl DmaFenceCtx {
             )
         };
 
-        // INVARIANT: The fence was just initialised, and is not signalled.
+        // INVARIANT: The fence was just initialised, and is not signalled. Its data comes from an
+        // `UnarmedDmaFence`.
         // SAFETY: The `ARef` takes over the initial reference. `emitted` comes from a `KBox`, so it
         // is not null.
-        DriverDmaFence(unsafe { ARef::from_raw(NonNull::new_unchecked(emitted.cast())) })
+        DriverDmaFence(
+            unsafe { ARef::from_raw(NonNull::new_unchecked(emitted.cast())) },
+            PhantomData,
+        )
     }
 }
 
-/// A fence that a Rust driver emits, and is to signal.
+/// A fence that a Rust driver emits, and is to signal, with the driver's data `T`.
 ///
-/// Use [`ARef::from`] to get a reference for others.
+/// Use [`ARef::from`] to get a reference for others, who never see the data.
 ///
 /// # Dropping and leaking
 ///
 /// Dropping it signals the fence with [`ECANCELED`], as others may be waiting, and says so in the
 /// kernel log, as it is too late to know that the hardware has let go of the memory. It may be
-/// dropped in any context.
+/// dropped in any context that `T` may be dropped in.
 ///
 /// Leaking it leaks the fence, which others then wait for in vain.
 ///
 /// # Invariants
 ///
-/// `self.0` is in an `Emitted`, and not signalled. Nobody else can signal it: its operations have
-/// neither `signaled` nor `enable_signaling`, and there is one `DriverDmaFence` for it.
+/// - `self.0` is the fence of an `Allocation<T>`, and not signalled. Nobody else can signal it: its
+///   operations have neither `signaled` nor `enable_signaling`, and there is one `DriverDmaFence`
+///   for it.
+/// - The data is initialised, pinned, and reached only through `self`.
 #[must_use = "the fence is signalled with an error when it is dropped"]
-pub struct DriverDmaFence(ARef<DmaFence>);
+pub struct DriverDmaFence<T = ()>(ARef<DmaFence>, PhantomData<T>);
 
-impl DriverDmaFence {
+impl<T> DriverDmaFence<T> {
+    #[inline]
+    fn allocation(&self) -> *mut Allocation<T> {
+        // CAST: By the type invariants, the fence is that of an `Allocation<T>`, which is `repr(C)`
+        // and starts with it.
+        self.as_raw().cast()
+    }
+
+    /// Returns the driver's data.
+    #[inline]
+    pub fn data(&self) -> Pin<&T> {
+        // SAFETY: By the type invariants, the data is initialised and pinned.
+        unsafe { Pin::new_unchecked(&(*self.allocation()).data) }
+    }
+
+    /// Returns the driver's data.
+    #[inline]
+    pub fn data_mut(&mut self) -> Pin<&mut T> {
+        // SAFETY: By the type invariants, the data is initialised and pinned, and reached only
+        // through `self`, which is borrowed.
+        unsafe { Pin::new_unchecked(&mut (*self.allocation()).data) }
+    }
+
     /// Signals the fence.
     ///
-    /// Runs the callbacks, wakes up who waits, and gives up the fence. `status` says how the work
-    /// ended; commonly used errors are [`ENODATA`], [`ECANCELED`] and [`ETIME`].
+    /// Runs the callbacks, wakes up who waits, drops the driver's data, and gives up the fence.
+    /// `status` says how the work ended; commonly used errors are [`ENODATA`], [`ECANCELED`] and
+    /// [`ETIME`].
     ///
-    /// May be called in any context, but not with a lock held that a callback of the fence takes.
-    /// C: `dma_fence_set_error()` and `dma_fence_signal()`.
+    /// May be called in any context that `T` may be dropped in, but not with a lock held that a
+    /// callback of the fence takes. C: `dma_fence_set_error()` and `dma_fence_signal()`.
     #[inline]
     pub fn signal(self, status: Result) {
         self.finish(status, None);
@@ -315,9 +420,8 @@ impl DriverDmaFence {
     /// about a `timestamp` that is in the future or before the work began; others are told it as it
     /// is.
     ///
-    /// May be called in any context, but not with a lock held that a callback of the fence takes.
-    /// C: `dma_fence_set_error()` and `dma_fence_signal_timestamp()`, with lockdep told as by
-    /// `dma_fence_signal()`.
+    /// The context is that of [`signal`](Self::signal). C: `dma_fence_set_error()` and
+    /// `dma_fence_signal_timestamp()`, with lockdep told as by `dma_fence_signal()`.
     #[inline]
     pub fn signal_at(self, timestamp: Instant<Monotonic>, status: Result) {
         self.finish(status, Some(timestamp));
@@ -334,7 +438,7 @@ impl DriverDmaFence {
         unsafe { ptr::drop_in_place(&mut this.0) };
     }
 
-    /// Signals the fence and gives up its names.
+    /// Signals the fence, and gives up its names and data.
     ///
     /// # Safety
     ///
@@ -366,10 +470,14 @@ impl DriverDmaFence {
         drop(ManuallyDrop::into_inner(unsafe {
             ptr::read(&raw const (*fence.cast::<Emitted>()).names)
         }));
+
+        // SAFETY: By the type invariants, the data is initialised, and nobody else reaches it. It
+        // is not used any more, as `self` is given up.
+        unsafe { ptr::drop_in_place(&raw mut (*self.allocation()).data) };
     }
 }
 
-impl Deref for DriverDmaFence {
+impl<T> Deref for DriverDmaFence<T> {
     type Target = DmaFence;
 
     #[inline]
@@ -378,7 +486,7 @@ impl Deref for DriverDmaFence {
     }
 }
 
-impl Drop for DriverDmaFence {
+impl<T> Drop for DriverDmaFence<T> {
     #[cold]
     fn drop(&mut self) {
         pr_warn!(
@@ -392,7 +500,23 @@ impl Drop for DriverDmaFence {
     }
 }
 
-/// It can be stored where C keeps pointers, and be looked at there as a [`DmaFence`].
+/// A [`DriverDmaFence`] that is borrowed from where it is stored as a [`ForeignOwnable`].
+///
+/// # Invariants
+///
+/// For all of `'a`, the fence stays stored, and only shared references to it are made.
+pub struct DriverDmaFenceRef<'a, T>(ManuallyDrop<DriverDmaFence<T>>, PhantomData<&'a T>);
+
+impl<T> Deref for DriverDmaFenceRef<'_, T> {
+    type Target = DriverDmaFence<T>;
+
+    #[inline]
+    fn deref(&self) -> &DriverDmaFence<T> {
+        &self.0
+    }
+}
+
+/// It can be stored where C keeps pointers, and be looked at there.
 ///
 /// # Examples
 ///
@@ -422,11 +546,17 @@ impl Drop for DriverDmaFence {
 /// # Ok::<(), Error>(())
 /// ```
 // SAFETY: The pointer is that of a `struct dma_fence`, so it is not null and as aligned as such.
-unsafe impl ForeignOwnable for DriverDmaFence {
+unsafe impl<T> ForeignOwnable for DriverDmaFence<T> {
     const FOREIGN_ALIGN: usize = align_of::<DmaFence>();
 
-    type Borrowed<'a> = &'a DmaFence;
-    type BorrowedMut<'a> = &'a DmaFence;
+    type Borrowed<'a>
+        = DriverDmaFenceRef<'a, T>
+    where
+        Self: 'a;
+    type BorrowedMut<'a>
+        = DriverDmaFenceRef<'a, T>
+    where
+        Self: 'a;
 
     #[inline]
     fn into_foreign(self) -> *mut c_void {
@@ -435,22 +565,33 @@ unsafe impl ForeignOwnable for DriverDmaFence {
 
     #[inline]
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // INVARIANT: The fence was that of a `DriverDmaFence`, which `into_foreign()` has consumed,
-        // and nothing but a `&DmaFence` was made of it since.
+        // INVARIANT: The fence was that of a `DriverDmaFence<T>`, which `into_foreign()` has
+        // consumed, and nothing but shared references were made of it since.
         // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`, so that it is not
         // null and the reference is still to be owned, and this is done once.
-        Self(unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) })
+        Self(
+            unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) },
+            PhantomData,
+        )
     }
 
     #[inline]
-    unsafe fn borrow<'a>(ptr: *mut c_void) -> &'a DmaFence {
-        // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`, and the reference
-        // that came with it is not given up within `'a`.
-        unsafe { DmaFence::from_raw(ptr.cast()) }
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> DriverDmaFenceRef<'a, T>
+    where
+        Self: 'a,
+    {
+        // INVARIANT: By the safety requirements, the fence is not taken back within `'a`. What is
+        // made here is neither dropped nor handed out but by shared reference.
+        // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`.
+        let fence = unsafe { Self::from_foreign(ptr) };
+        DriverDmaFenceRef(ManuallyDrop::new(fence), PhantomData)
     }
 
     #[inline]
-    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> &'a DmaFence {
+    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> DriverDmaFenceRef<'a, T>
+    where
+        Self: 'a,
+    {
         // SAFETY: The safety requirements include those of `borrow()`.
         unsafe { Self::borrow(ptr) }
     }

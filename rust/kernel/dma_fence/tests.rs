@@ -94,6 +94,21 @@ impl WorkItem for Item {
     }
 }
 
+/// Data of a driver that counts how often it is dropped.
+#[pin_data(PinnedDrop)]
+struct Data {
+    number: i32,
+    count: Arc<Count>,
+}
+
+#[pinned_drop]
+impl PinnedDrop for Data {
+    fn drop(self: Pin<&mut Self>) {
+        let calls = &self.count.calls;
+        calls.store(calls.load(Relaxed) + 1, Relaxed);
+    }
+}
+
 #[kunit_tests(rust_dma_fence)]
 mod suite {
     use super::*;
@@ -484,12 +499,99 @@ mod suite {
 
         let ptr = fence.into_foreign();
         // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
-        assert_eq!(unsafe { DriverDmaFence::borrow(ptr) }.context(), context);
+        assert_eq!(
+            unsafe { DriverDmaFence::<()>::borrow(ptr) }.context(),
+            context
+        );
         assert!(!shared.is_signaled());
 
         // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
-        unsafe { DriverDmaFence::from_foreign(ptr) }.signal(Ok(()));
+        unsafe { DriverDmaFence::<()>::from_foreign(ptr) }.signal(Ok(()));
         assert!(shared.is_signaled());
+
+        Ok(())
+    }
+
+    #[test]
+    fn describe() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let mut buf = KVec::from_elem(0u8, 128, GFP_KERNEL)?;
+        let mut seq = bindings::seq_file {
+            buf: buf.as_mut_ptr(),
+            size: buf.len(),
+            ..pin_init::zeroed()
+        };
+        // SAFETY: `seq` has a buffer, and is used nowhere else.
+        let file = unsafe { SeqFile::from_raw(&mut seq) };
+
+        shared.describe(file);
+        fence.signal(Ok(()));
+        shared.describe(file);
+
+        let (context, seqno) = (shared.context(), shared.seqno());
+        let expected = CString::try_from_fmt(fmt!(
+            "{context}:{seqno} timeline kunit unsignalled\n{context}:{seqno}   signalled\n"
+        ))?;
+        assert_eq!(&buf[..seq.count], expected.to_bytes());
+
+        Ok(())
+    }
+
+    /// The driver's data is dropped once, when the fence is signalled, however that comes about,
+    /// or with a fence that was not armed.
+    #[test]
+    fn data() -> Result {
+        let mut ctx = ctx()?;
+        let count = Count::new()?;
+        let unarmed = || {
+            let count = count.clone();
+            UnarmedDmaFence::with_data(pin_init!(Data { number: 1, count }), GFP_KERNEL)
+        };
+        let drops = || count.calls.load(Relaxed);
+
+        drop(unarmed()?);
+        assert_eq!(drops(), 1);
+
+        let mut fence = ctx.arm(unarmed()?);
+        *fence.data_mut().project().number += 1;
+        assert_eq!(fence.data().number, 2);
+        let shared: ARef<DmaFence> = ARef::from(&*fence);
+        assert_eq!(drops(), 1);
+        fence.signal(Ok(()));
+        assert_eq!(drops(), 2);
+        drop(shared);
+        assert_eq!(drops(), 2);
+
+        let fence = ctx.arm(unarmed()?);
+        let ptr = fence.into_foreign();
+        // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
+        assert_eq!(
+            unsafe { DriverDmaFence::<Data>::borrow(ptr) }.data().number,
+            1
+        );
+        assert_eq!(drops(), 2);
+        // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
+        unsafe { DriverDmaFence::<Data>::from_foreign(ptr) }.signal(Ok(()));
+        assert_eq!(drops(), 3);
+
+        Ok(())
+    }
+
+    /// An initialiser that fails has its error passed on, and nothing is left behind.
+    #[test]
+    fn data_init_fails() -> Result {
+        let count = Count::new()?;
+        let data = count.clone();
+        let unarmed = UnarmedDmaFence::with_data(
+            try_pin_init!(Data {
+                count: data,
+                number: Err(EDOM)?,
+            }),
+            GFP_KERNEL,
+        );
+
+        assert_eq!(unarmed.err(), Some(EDOM));
+        assert_eq!(count.calls.load(Relaxed), 0);
 
         Ok(())
     }

@@ -34,6 +34,7 @@ use kernel::{
             HrTimer,
             HrTimerCallback,
             HrTimerCallbackContext,
+            HrTimerHandle,
             HrTimerPointer,
             HrTimerRestart,
             RelativeSoftMode, //
@@ -119,10 +120,10 @@ impl Fences {
             stale: _stale,
         } = self.table.state.lock().insert(fence, node);
         if start {
-            let mut timer = self.timer.lock();
-            // Dropping the old handle would stop the timer, so that has to be done first.
-            *timer = None;
-            *timer = Some(self.table.clone().start(TIMEOUT));
+            match &mut *self.timer.lock() {
+                Some(timer) => timer.restart(TIMEOUT),
+                timer => *timer = Some(self.table.clone().start(TIMEOUT)),
+            }
         }
 
         Ok(id)
