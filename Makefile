@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run test debug series tree refresh update clean
+.PHONY: help run test debug bench series tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -22,6 +22,9 @@ test: ## run the lab's own tests, the round trip of the series, and KUnit
 
 debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
 	@scripts/debug
+
+bench: ## count the instructions of the abstractions beside those of C
+	@scripts/bench
 
 series: ## write the patches that `git am` takes to OUT=out/series
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"

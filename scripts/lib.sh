@@ -102,3 +102,9 @@ kernel() {
 	git -C "$linux" checkout -q --detach "$tip"
 	rm "$busy"
 }
+
+# module OUT DIR: build the modules in DIR for the kernel that was built in OUT, there.
+module() {
+	mkdir -p "$1/$2"
+	make -C "$linux" O="$1" "${make_args[@]}" -j"$jobs" M="$top/$2" MO="$1/$2" modules
+}

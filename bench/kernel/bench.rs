@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs the abstractions beside the C calls that they wrap, and says how long each takes.
+//!
+//! Under `qemu -icount shift=0,sleep=off` a nanosecond is an instruction.
+
+use kernel::{
+    dma_fence::{
+        DmaFenceCb,
+        DmaFenceCtx,
+        DmaFenceNames,
+        UnarmedDmaFence, //
+    },
+    dma_resv::{
+        DmaResv,
+        Usage, //
+    },
+    error::to_result,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Completion, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
+};
+
+module! {
+    type: Bench,
+    name: "abstractions",
+    authors: ["The rustgem project"],
+    description: "Benchmark of Rust abstractions and the C calls that they wrap",
+    license: "GPL v2",
+}
+
+/// How often each row is done in one measurement.
+const TIMES: u32 = 10_000;
+
+/// How many measurements of a row there are, of which the least counts: interrupts only add.
+const RUNS: u32 = 7;
+
+extern "C" {
+    fn bench_c_fence(n: u32) -> c_int;
+    fn bench_c_callback_remove(n: u32) -> c_int;
+    fn bench_c_callback_fire(n: u32) -> c_int;
+    fn bench_c_resv(n: u32) -> c_int;
+}
+
+fn ctx() -> Result<DmaFenceCtx> {
+    Ok(DmaFenceCtx::new(DmaFenceNames::new(c"bench", c"bench")?))
+}
+
+fn fence(n: u32) -> Result {
+    let mut ctx = ctx()?;
+
+    for _ in 0..n {
+        ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?).signal(Ok(()));
+    }
+
+    Ok(())
+}
+
+fn callback_remove(n: u32) -> Result {
+    let fence = ctx()?.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+
+    for _ in 0..n {
+        pin_init::stack_try_pin_init!(
+            let _cb =? DmaFenceCb::new(ARef::from(&*fence), done.clone())
+        );
+    }
+
+    fence.signal(Ok(()));
+    Ok(())
+}
+
+fn callback_fire(n: u32) -> Result {
+    let mut ctx = ctx()?;
+    let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+
+    for _ in 0..n {
+        let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+        pin_init::stack_try_pin_init!(
+            let _cb =? DmaFenceCb::new(ARef::from(&*fence), done.clone())
+        );
+        fence.signal(Ok(()));
+    }
+
+    Ok(())
+}
+
+fn resv(n: u32) -> Result {
+    let fence = ctx()?.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    pin_init::stack_pin_init!(let resv = DmaResv::new());
+
+    for _ in 0..n {
+        resv.lock().reserve_one()?.add(&fence, Usage::Write);
+    }
+
+    fence.signal(Ok(()));
+    Ok(())
+}
+
+/// Something to measure, `n` times over.
+struct Row {
+    name: &'static str,
+    c: unsafe extern "C" fn(n: u32) -> c_int,
+    rust: fn(n: u32) -> Result,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        name: "fence: create, arm, signal, drop",
+        c: bench_c_fence,
+        rust: fence,
+    },
+    Row {
+        name: "callback: add, remove",
+        c: bench_c_callback_remove,
+        rust: callback_remove,
+    },
+    Row {
+        name: "callback: create fence, add, fire, drop",
+        c: bench_c_callback_fire,
+        rust: callback_fire,
+    },
+    Row {
+        name: "resv: lock, reserve, add, unlock",
+        c: bench_c_resv,
+        rust: resv,
+    },
+];
+
+/// Returns the nanoseconds that one of `n` takes.
+fn measure(f: impl Fn(u32) -> Result) -> Result<i64> {
+    let start = Instant::<Monotonic>::now();
+    f(TIMES)?;
+    Ok(start.elapsed().as_nanos() / i64::from(TIMES))
+}
+
+struct Bench;
+
+impl kernel::Module for Bench {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        for Row { name, c, rust } in ROWS {
+            let mut least = [i64::MAX; 2];
+
+            for _ in 0..RUNS {
+                // SAFETY: The functions in calls.c may be called with any number.
+                least[0] = least[0].min(measure(|n| to_result(unsafe { c(n) }))?);
+                least[1] = least[1].min(measure(rust)?);
+            }
+
+            pr_info!("bench\t{name}\t{}\t{}\n", least[0], least[1]);
+        }
+
+        Ok(Self)
+    }
+}

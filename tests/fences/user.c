@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tests DMA fences in Rust from outside of their module, /dev/fences (fences.rs).
+ *
+ * user attempt: a failed allocation leaves nothing behind. Needs failslab; what leaks is
+ * found by kmemleak, later.
+ * user outlive: fences outlive the module, which this unloads.
+ * user deadlock: lockdep sees a wait for a fence that might never end. It says so in the
+ * log, once and for all.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sync_file.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define EXPORT _IO('f', 1)
+#define ATTEMPT _IO('f', 2)
+#define DEADLOCK _IO('f', 3)
+
+static int failures;
+
+#define CHECK(condition, ...)							\
+	do {									\
+		if (!(condition)) {						\
+			failures++;						\
+			printf("not ok: %s: ", #condition);			\
+			printf(__VA_ARGS__);					\
+			printf(": %s\n", strerror(errno));			\
+		}								\
+	} while (0)
+
+static void write_to(const char *path, const char *what)
+{
+	int fd = open(path, O_WRONLY);
+
+	CHECK(fd >= 0 && write(fd, what, strlen(what)) > 0, "write to %s", path);
+	close(fd);
+}
+
+static const char *const attempts[] = {
+	"fence", "fence with data", "array", "chain", "merge", "wait for any", "callback",
+	"sync file", "reserve, add, get, copy", "acquire two, reserve, add",
+};
+
+/* Lets the 1st, 2nd, ... allocation fail, until there is none left that could. */
+static void attempt(int device, unsigned long what)
+{
+	int nth, failed = 0, injected = 1;
+
+	CHECK(!ioctl(device, ATTEMPT, what), "%s", attempts[what]);
+
+	for (nth = 1; injected; nth++) {
+		char left[16] = "";
+		int fd = open("/proc/thread-self/fail-nth", O_RDWR);
+		int ret, error;
+
+		snprintf(left, sizeof(left), "%d", nth);
+		if (fd < 0 || write(fd, left, strlen(left)) < 0) {
+			CHECK(0, "fail-nth");
+			return;
+		}
+		ret = ioctl(device, ATTEMPT, what);
+		error = errno;
+
+		/* Zero, once it was used up. */
+		memset(left, 0, sizeof(left));
+		injected = pread(fd, left, sizeof(left) - 1, 0) > 0 && !atoi(left);
+		if (write(fd, "0", 1) < 0)
+			CHECK(0, "fail-nth");
+		close(fd);
+
+		errno = error;
+		if (ret)
+			CHECK(injected && error == ENOMEM, "%s, allocation %d", attempts[what], nth);
+		failed += !!ret;
+		CHECK(nth < 1000, "%s: always one more allocation", attempts[what]);
+		if (nth >= 1000)
+			return;
+	}
+
+	CHECK(failed, "%s: nothing failed", attempts[what]);
+	CHECK(!ioctl(device, ATTEMPT, what), "%s, afterwards", attempts[what]);
+	printf("%-28s %3d allocations failed, of which %d made it fail\n",
+	       attempts[what], nth - 2, failed);
+}
+
+static void attempt_all(int device)
+{
+	unsigned long count = sizeof(attempts) / sizeof(attempts[0]);
+
+	write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+	write_to("/sys/kernel/debug/failslab/verbose", "0");
+	for (unsigned long i = 0; i < count; i++)
+		attempt(device, i);
+	CHECK(ioctl(device, ATTEMPT, count) && errno == EDOM, "there are more in fences.rs");
+}
+
+static const struct {
+	const char *name;
+	/* Before the module is unloaded, and after. */
+	int before, after;
+} fates[] = {
+	{ "signalled before", -ENODATA, -ENODATA },
+	{ "signalled at unload", 0, -ENODEV },
+	{ "never signalled", 0, 0 },
+};
+
+static void look(int fd, const char *name, int status)
+{
+	struct sync_fence_info fence = {};
+	struct sync_file_info info = { .num_fences = 1, .sync_fence_info = (unsigned long)&fence };
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	CHECK(poll(&poll_fd, 1, 100) == !!status, "%s", name);
+	CHECK(!ioctl(fd, SYNC_IOC_FILE_INFO, &info), "%s", name);
+	CHECK(info.status == status && fence.status == status, "%s: %d, not %d", name,
+	      info.status, status);
+	if (!status)
+		CHECK(!strcmp(fence.driver_name, "fences") && !strcmp(fence.obj_name, "outlive"),
+		      "%s: named %s, %s", name, fence.driver_name, fence.obj_name);
+}
+
+static void outlive(int device)
+{
+	int fds[3];
+
+	for (int i = 0; i < 3; i++) {
+		fds[i] = ioctl(device, EXPORT, i);
+		CHECK(fds[i] >= 0, "%s", fates[i].name);
+		look(fds[i], fates[i].name, fates[i].before);
+	}
+
+	close(device);
+	CHECK(!syscall(SYS_delete_module, "fences", 0), "unload");
+
+	for (int i = 0; i < 3; i++)
+		look(fds[i], fates[i].name, fates[i].after);
+	/* Time for whatever comes late to hit what was the module. */
+	sleep(1);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	sleep(1);
+
+	printf("%-28s 3 fences\n", "outlive the module");
+}
+
+/* Whether lockdep has had no complaint so far. */
+static int lockdep_is_silent(void)
+{
+	FILE *file = fopen("/proc/lockdep_stats", "r");
+	char line[128];
+	int value = -1;
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, " debug_locks: %d", &value) == 1)
+			break;
+	CHECK(file && value >= 0, "/proc/lockdep_stats");
+	if (file)
+		fclose(file);
+
+	return value == 1;
+}
+
+static void deadlock(int device)
+{
+	CHECK(lockdep_is_silent(), "before");
+	CHECK(!ioctl(device, DEADLOCK, 0), "signal");
+	CHECK(lockdep_is_silent(), "after the lock was taken to signal");
+	CHECK(!ioctl(device, DEADLOCK, 1), "wait");
+	CHECK(!lockdep_is_silent(), "after the wait with the lock");
+
+	printf("%-28s 2 lock orders\n", "deadlock");
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	int device = open("/dev/fences", O_RDWR);
+
+	setvbuf(stdout, NULL, _IONBF, 0);
+	if (device < 0) {
+		perror("/dev/fences");
+		return 1;
+	}
+
+	if (!strcmp(what, "attempt"))
+		attempt_all(device);
+	else if (!strcmp(what, "outlive"))
+		outlive(device);
+	else if (!strcmp(what, "deadlock"))
+		deadlock(device);
+	else
+		CHECK(0, "user attempt|outlive|deadlock");
+
+	return !!failures;
+}
