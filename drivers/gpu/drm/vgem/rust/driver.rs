@@ -19,37 +19,20 @@ use crate::{
 };
 
 /// The device, from module load to unload.
-///
-/// # Invariants
-///
-/// The DRM device's parent is `_faux`.
 pub(crate) struct VgemModule {
-    // Declared, and so dropped, before the device that it is bound to.
-    _reg: drm::Registration<'static, VgemDriver>,
-    _faux: faux::Registration,
+    _reg: drm::FauxRegistration<VgemDriver>,
 }
 
 impl kernel::Module for VgemModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let faux = faux::Registration::new(c"vgem", None)?;
-
-        let drm = drm::UnregisteredDevice::<VgemDriver>::new(
-            faux.as_ref(),
+        let parent = faux::Registration::new(c"vgem", None)?;
+        let drm = drm::UnregisteredDevice::new(
+            parent.as_ref(),
             DmaFenceNames::new(c"vgem", c"unbound").map(|names| VgemData { names }),
         )?;
 
-        let parent = core::ptr::from_ref(AsRef::<faux::Device<_>>::as_ref(&faux).as_ref());
-        // SAFETY: The parent is bound until `faux` is dropped. `reg` does not outlive it, as
-        // `VgemModule` drops it first.
-        let parent = unsafe { &*parent };
-
-        // SAFETY: `reg` is never forgotten, but dropped with `VgemModule`.
-        let reg = unsafe { drm::Registration::new(parent, drm, Ok::<(), Error>(()), 0) }?;
-
-        // INVARIANT: `drm` was made for `faux`.
         Ok(Self {
-            _reg: reg,
-            _faux: faux,
+            _reg: drm::FauxRegistration::new(parent, drm, Ok::<(), Error>(()), 0)?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use kernel::{
     alloc::flags::GFP_KERNEL_ACCOUNT,
     dma_fence::{
+        DmaFence,
         DmaFenceCtx,
         DmaFenceNames,
         DriverDmaFence,
@@ -15,6 +16,7 @@ use kernel::{
     impl_has_hr_timer,
     prelude::*,
     rbtree::{
+        Entry,
         RBTree,
         RBTreeNode,
         RBTreeNodeReservation, //
@@ -57,9 +59,12 @@ const BATCH: u32 = 64;
 /// The timer goes on after this many batches, but lets others run first.
 const BATCHES: u32 = 64;
 
-/// The number of IDs. They go from 1 to `i32::MAX`, and are all used in turn, so that a stale ID is
-/// not soon another fence's.
-const IDS: u64 = i32::MAX as u64;
+/// The bits of an ID. All of them are used in turn but 0, so that a stale ID is not soon another
+/// fence's.
+const ID_MASK: u64 = i32::MAX as u64;
+
+/// This many fences, with numbers in a row, are in one block.
+const BLOCK: u64 = 32;
 
 /// The fences of a client.
 ///
@@ -80,9 +85,9 @@ impl Fences {
                 pin_init!(Table {
                     timer <- HrTimer::new(),
                     state <- new_spinlock_irq!(State {
-                        fences: RBTree::new(),
+                        blocks: RBTree::new(),
                         next: 0,
-                        pending: 0,
+                        oldest: 0,
                         armed: false,
                     }),
                 }),
@@ -103,22 +108,28 @@ impl Fences {
             return Err(EBUSY);
         }
 
-        // All that can fail comes before the fence. They are charged to the
-        // client, which decides how many there are.
-        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let fence = UnarmedDmaFence::new(GFP_KERNEL_ACCOUNT)?;
+        // All that can fail comes before others get to see the fence. What is allocated is charged
+        // to the client, which decides how many fences there are.
+        let unarmed = UnarmedDmaFence::new(GFP_KERNEL_ACCOUNT)?;
         let slot = resv.reserve_one()?;
+        let mut block = None;
 
         // Fences are signalled in any order, so each has its own timeline.
-        let fence = DmaFenceCtx::new(names.clone()).arm(fence);
-        slot.add(&fence, if write { Usage::Write } else { Usage::Read });
+        let mut ctx = DmaFenceCtx::new(names.clone());
+        let Inserted { id, fence, start } = loop {
+            let mut state = self.table.state.lock();
+            if let Some(vacancy) = state.vacancy(&mut block) {
+                break vacancy.insert(ctx.arm(unarmed));
+            }
+            drop(state);
+            block = Some(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?);
+        };
+
+        // This does not fail, as the fence is not made of others. If the client has guessed the ID,
+        // and has signalled the fence by now, so be it.
+        let _ = slot.add_shared(&fence, if write { Usage::Write } else { Usage::Read });
         drop(resv);
 
-        let Inserted {
-            id,
-            start,
-            stale: _stale,
-        } = self.table.state.lock().insert(fence, node);
         if start {
             match &mut *self.timer.lock() {
                 Some(timer) => timer.restart(TIMEOUT),
@@ -131,15 +142,13 @@ impl Fences {
 
     /// Signals a fence, and gives up its ID.
     pub(crate) fn signal(&self, id: u32) -> Result {
-        let node = self.table.state.lock().remove(id);
+        let Removed {
+            fence,
+            block: _block,
+        } = self.table.state.lock().remove(id).ok_or(ENOENT)?;
 
-        match node.ok_or(ENOENT)?.to_key_value().1.fence {
-            Some(fence) => {
-                fence.signal(Ok(()));
-                Ok(())
-            }
-            None => Err(ETIMEDOUT),
-        }
+        fence.ok_or(ETIMEDOUT)?.signal(Ok(()));
+        Ok(())
     }
 }
 
@@ -148,10 +157,10 @@ impl PinnedDrop for Fences {
     fn drop(self: Pin<&mut Self>) {
         *self.timer.lock() = None;
 
-        let mut fences = core::mem::take(&mut self.table.state.lock().fences);
-        for entry in fences.values_mut() {
-            if let Some(fence) = entry.fence.take() {
-                fence.signal(Ok(()));
+        let mut blocks = core::mem::take(&mut self.table.state.lock().blocks);
+        for block in blocks.values_mut() {
+            for entry in block.entries.iter_mut().filter_map(Option::take) {
+                entry.fence.signal(Ok(()));
             }
         }
     }
@@ -193,72 +202,163 @@ impl HrTimerCallback for Table {
     }
 }
 
-struct Entry {
+struct Pending {
     deadline: Instant<Monotonic>,
-    /// [`None`] once it has expired. The ID is kept, to tell so to user space.
-    fence: Option<DriverDmaFence>,
+    fence: DriverDmaFence,
+}
+
+/// Fences with numbers in a row.
+///
+/// They share an allocation, and a node of the tree, as most come and go with their neighbours.
+struct Block {
+    /// The fences that are not signalled.
+    entries: [Option<Pending>; BLOCK as usize],
+    /// Which of `entries` there are.
+    pending: u32,
+    /// Which fences have expired. Their IDs are kept, to tell so to user space.
+    expired: u32,
+}
+
+// With the node of the tree, this is allocated as 1 KiB, so that each fence takes 32 bytes here.
+static_assert!(size_of::<Block>() <= 1024 - 64);
+
+impl Block {
+    fn new() -> Self {
+        Self {
+            entries: [const { None }; BLOCK as usize],
+            pending: 0,
+            expired: 0,
+        }
+    }
+}
+
+/// Where the next fence goes.
+struct Vacancy<'a> {
+    block: &'a mut Block,
+    next: &'a mut u64,
+    armed: &'a mut bool,
 }
 
 struct Inserted {
     id: u32,
+    /// The fence, to be published.
+    fence: ARef<DmaFence>,
     /// The timer has to be started.
     start: bool,
-    /// What had the ID before; to be dropped without the lock.
-    stale: Option<RBTreeNode<u64, Entry>>,
+}
+
+impl Vacancy<'_> {
+    fn insert(self, fence: DriverDmaFence) -> Inserted {
+        let number = *self.next;
+        *self.next += 1;
+
+        let shared = ARef::from(&*fence);
+        self.block.entries[index(number)] = Some(Pending {
+            // With the lock held, so that deadlines have the order of the numbers.
+            deadline: Instant::now() + TIMEOUT,
+            fence,
+        });
+        self.block.pending |= 1 << index(number);
+
+        Inserted {
+            // CAST: The mask has less than 32 bits.
+            id: (number & ID_MASK) as u32,
+            fence: shared,
+            start: !core::mem::replace(self.armed, true),
+        }
+    }
+}
+
+struct Removed {
+    /// [`None`] if it has expired.
+    fence: Option<DriverDmaFence>,
+    /// The memory of a block that is not used any more; to be dropped without the lock.
+    block: Option<RBTreeNode<u64, Block>>,
+}
+
+/// Returns where in its block a fence is.
+fn index(number: u64) -> usize {
+    // CAST: A block has less than 2^32 fences.
+    (number % BLOCK) as usize
 }
 
 struct State {
-    /// The fences, by a number that is never used again. The ID is the number modulo [`IDS`].
-    fences: RBTree<u64, Entry>,
-    /// The number of the next fence.
+    /// The fences, by a number that is never used again, divided by [`BLOCK`]. The low bits of the
+    /// number are the ID.
+    blocks: RBTree<u64, Block>,
+    /// The number of the next fence, unless its ID would be 0.
     next: u64,
-    /// Entries before this number have expired, all others have not.
-    pending: u64,
+    /// Blocks before this one have no fence that is pending.
+    oldest: u64,
     /// The timer will look at the fences again.
     armed: bool,
 }
 
 impl State {
-    fn insert(
+    /// Returns where the next fence goes, or [`None`] if that takes `memory`.
+    fn vacancy(
         &mut self,
-        fence: DriverDmaFence,
-        node: RBTreeNodeReservation<u64, Entry>,
-    ) -> Inserted {
-        let number = self.next;
-        self.next += 1;
+        memory: &mut Option<RBTreeNodeReservation<u64, Block>>,
+    ) -> Option<Vacancy<'_>> {
+        if self.next & ID_MASK == 0 {
+            self.next += 1;
+        }
 
         // An ID is used again after all others have been, and then is for the new fence. The old
         // one has expired by far.
-        let stale = number
-            .checked_sub(IDS)
-            .and_then(|old| self.fences.remove_node(&old));
-
-        // With the lock held, so that deadlines have the order of the numbers.
-        let deadline = Instant::now() + TIMEOUT;
-        self.fences.insert(node.into_node(
-            number,
-            Entry {
-                deadline,
-                fence: Some(fence),
-            },
-        ));
-
-        Inserted {
-            // CAST: `IDS` is less than 2^32.
-            id: (number % IDS) as u32 + 1,
-            start: !core::mem::replace(&mut self.armed, true),
-            stale,
+        if let Some(old) = self.next.checked_sub(ID_MASK + 1) {
+            self.remove_number(old);
         }
+
+        let block = match self.blocks.entry(self.next / BLOCK) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Block::new(), memory.take()?),
+        };
+
+        Some(Vacancy {
+            block,
+            next: &mut self.next,
+            armed: &mut self.armed,
+        })
     }
 
     /// Removes the fence that has the ID.
-    fn remove(&mut self, id: u32) -> Option<RBTreeNode<u64, Entry>> {
-        // The last number that was given out, and how far before it the ID's last use is.
-        let last = self.next.checked_sub(1)?;
-        let index = u64::from(id).checked_sub(1).filter(|index| *index < IDS)?;
-        let back = (last % IDS + IDS - index) % IDS;
+    fn remove(&mut self, id: u32) -> Option<Removed> {
+        let id = u64::from(id);
+        if id & !ID_MASK != 0 {
+            return None;
+        }
 
-        self.fences.remove_node(&last.checked_sub(back)?)
+        // The last number with that ID that was given out, if any. No fence has the ID 0.
+        let last = self.next.checked_sub(1)?;
+        let number = match (last & !ID_MASK) | id {
+            number if number > last => number.checked_sub(ID_MASK + 1)?,
+            number => number,
+        };
+
+        self.remove_number(number)
+    }
+
+    fn remove_number(&mut self, number: u64) -> Option<Removed> {
+        let mut node = self.blocks.find_mut(&(number / BLOCK))?;
+        let block = node.get_mut();
+        let bit = 1 << index(number);
+
+        if (block.pending | block.expired) & bit == 0 {
+            return None;
+        }
+        block.pending &= !bit;
+        block.expired &= !bit;
+        let fence = block.entries[index(number)].take().map(|entry| entry.fence);
+
+        // The block that the next fence goes to is kept, or else a client that has but one fence at
+        // a time would have it allocated for each.
+        let unused = (block.pending | block.expired) == 0 && number / BLOCK != self.next / BLOCK;
+
+        Some(Removed {
+            fence,
+            block: unused.then(|| node.remove_node()),
+        })
     }
 
     /// Signals fences whose time is up, and returns how long it is until there is another one, or
@@ -270,23 +370,204 @@ impl State {
         let now = Instant::now();
 
         for _ in 0..BATCH {
-            let Some(mut oldest) = self.fences.cursor_lower_bound_mut(&self.pending) else {
+            let Some(mut node) = self.blocks.cursor_lower_bound_mut(&self.oldest) else {
                 self.armed = false;
                 return None;
             };
-            let (number, entry) = oldest.current_mut();
-            let left = entry.deadline - now;
+            let (&number, block) = node.current_mut();
 
+            // CAST: This is at most 32.
+            let index = block.pending.trailing_zeros() as usize;
+            let Some(Some(entry)) = block.entries.get(index) else {
+                if number == self.next / BLOCK {
+                    self.armed = false;
+                    return None;
+                }
+                self.oldest = number + 1;
+                continue;
+            };
+
+            let left = entry.deadline - now;
             if left > Delta::ZERO {
                 return Some(left);
             }
 
-            self.pending = *number + 1;
-            if let Some(fence) = entry.fence.take() {
-                fence.signal(Ok(()));
+            block.pending &= !(1 << index);
+            block.expired |= 1 << index;
+            if let Some(entry) = block.entries[index].take() {
+                entry.fence.signal(Ok(()));
             }
         }
 
         Some(Delta::ZERO)
+    }
+}
+
+#[kunit_tests(rust_vgem_fence)]
+mod tests {
+    use super::*;
+
+    struct Client {
+        fences: Pin<KBox<Fences>>,
+        names: ARef<DmaFenceNames>,
+        resv: Pin<KBox<DmaResv>>,
+    }
+
+    impl Client {
+        fn new() -> Result<Self> {
+            Ok(Self {
+                fences: KBox::try_pin_init(Fences::new(), GFP_KERNEL)?,
+                names: DmaFenceNames::new(c"vgem", c"unbound")?,
+                resv: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+            })
+        }
+
+        fn attach(&self) -> Result<u32> {
+            self.fences.attach(&self.names, &self.resv, false)
+        }
+
+        /// Lets the time of fences before this number be up.
+        fn expire(&self, before: u64) {
+            let mut state = self.fences.table.state.lock();
+            for (number, block) in state.blocks.iter_mut() {
+                for (index, entry) in block.entries.iter_mut().enumerate() {
+                    if let Some(entry) = entry {
+                        if *number * BLOCK + (index as u64) < before {
+                            entry.deadline = Instant::now();
+                        }
+                    }
+                }
+            }
+        }
+
+        fn blocks(&self) -> usize {
+            self.fences.table.state.lock().blocks.keys().count()
+        }
+    }
+
+    #[test]
+    fn ids() -> Result {
+        let client = Client::new()?;
+
+        assert_eq!(client.fences.signal(0), Err(ENOENT));
+        assert_eq!(client.fences.signal(1), Err(ENOENT));
+        for id in 1..=3 {
+            assert_eq!(client.attach()?, id);
+        }
+        for id in [0, 4, u32::MAX, 1 << 31 | 2] {
+            assert_eq!(client.fences.signal(id), Err(ENOENT));
+        }
+        assert_eq!(client.fences.signal(2), Ok(()));
+        assert_eq!(client.fences.signal(2), Err(ENOENT));
+        assert_eq!(client.attach()?, 4);
+
+        Ok(())
+    }
+
+    #[test]
+    fn busy() -> Result {
+        let client = Client::new()?;
+        let attach = |write| client.fences.attach(&client.names, &client.resv, write);
+
+        // Any number may read, while nobody writes.
+        assert_eq!(attach(false), Ok(1));
+        assert_eq!(attach(false), Ok(2));
+        assert_eq!(attach(true), Err(EBUSY));
+        client.fences.signal(1)?;
+        client.fences.signal(2)?;
+
+        assert_eq!(attach(true), Ok(3));
+        assert_eq!(attach(false), Err(EBUSY));
+        assert_eq!(attach(true), Err(EBUSY));
+
+        // Closing signals.
+        let Client { fences, resv, .. } = client;
+        drop(fences);
+        assert!(resv.test_signaled(Usage::Bookkeep));
+
+        Ok(())
+    }
+
+    #[test]
+    fn expiry() -> Result {
+        let client = Client::new()?;
+
+        for id in 1..=300 {
+            assert_eq!(client.attach()?, id);
+        }
+
+        // One batch is not enough for 150, and then the others are still pending.
+        client.expire(151);
+        assert_eq!(client.fences.table.state.lock().expire(), Some(Delta::ZERO));
+        assert!(!client.resv.test_signaled(Usage::Bookkeep));
+        let left = loop {
+            match client.fences.table.state.lock().expire() {
+                Some(Delta::ZERO) => {}
+                left => break left,
+            }
+        };
+        assert!(left.is_some_and(|left| left <= TIMEOUT));
+
+        for id in 1..=150 {
+            assert_eq!(client.fences.signal(id), Err(ETIMEDOUT));
+            assert_eq!(client.fences.signal(id), Err(ENOENT));
+        }
+        for id in 151..=299 {
+            assert_eq!(client.fences.signal(id), Ok(()));
+        }
+
+        // What is left, and where the next fence goes.
+        assert_eq!(client.blocks(), 1);
+        client.expire(301);
+        let mut state = client.fences.table.state.lock();
+        assert_eq!(state.expire(), None);
+        assert!(!state.armed);
+        drop(state);
+        assert!(client.resv.test_signaled(Usage::Bookkeep));
+
+        // The timer is started again.
+        assert_eq!(client.attach()?, 301);
+        assert!(client.fences.table.state.lock().armed);
+        assert_eq!(client.fences.signal(300), Err(ETIMEDOUT));
+
+        Ok(())
+    }
+
+    #[test]
+    fn wrap() -> Result {
+        let client = Client::new()?;
+
+        assert_eq!(client.attach()?, 1);
+        assert_eq!(client.attach()?, 2);
+        client.expire(3);
+        assert_eq!(client.fences.table.state.lock().expire(), None);
+
+        client.fences.table.state.lock().next = ID_MASK;
+        assert_eq!(client.attach()?, i32::MAX as u32);
+        assert_eq!(client.attach()?, 1);
+
+        // 1 is a new fence, and 2 still the old one.
+        assert_eq!(client.fences.signal(1), Ok(()));
+        assert_eq!(client.fences.signal(1), Err(ENOENT));
+        assert_eq!(client.fences.signal(2), Err(ETIMEDOUT));
+        assert_eq!(client.fences.signal(i32::MAX as u32), Ok(()));
+
+        assert_eq!(client.blocks(), 1);
+
+        Ok(())
+    }
+
+    // A client that has one fence at a time keeps one block.
+    #[test]
+    fn one_at_a_time() -> Result {
+        let client = Client::new()?;
+
+        for id in 1..=200 {
+            assert_eq!(client.attach()?, id);
+            assert_eq!(client.fences.signal(id), Ok(()));
+            assert!(client.blocks() <= 1);
+        }
+
+        Ok(())
     }
 }

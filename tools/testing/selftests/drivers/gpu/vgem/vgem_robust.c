@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What VGEM should bear: races, many fences, no memory. */
+
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "kselftest_harness.h"
+#include "vgem_common.h"
+
+#define WRITE	VGEM_FENCE_WRITE
+
+/* A client with one buffer. */
+FIXTURE(vgem) {
+	int fd;
+	uint32_t handle;
+	int dmabuf;
+};
+
+FIXTURE_SETUP(vgem)
+{
+	self->fd = vgem_open();
+	if (self->fd < 0)
+		SKIP(return, "no VGEM device, or no right to open it");
+	ASSERT_EQ(0, dumb_create(self->fd, 1, &self->handle));
+	self->dmabuf = prime_export(self->fd, self->handle);
+	ASSERT_LE(0, self->dmabuf);
+}
+
+FIXTURE_TEARDOWN(vgem)
+{
+	close(self->dmabuf);
+	close(self->fd);
+}
+
+/* How often something is done, if the environment does not say otherwise. */
+static long count(const char *name, long otherwise)
+{
+	const char *value = getenv(name);
+
+	return value ? atol(value) : otherwise;
+}
+
+static int write_file(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, value, strlen(value));
+	ret = ret < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static long read_number(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "re");
+	char line[256];
+	long value = -1;
+
+	if (!file)
+		return -1;
+	while (value < 0 && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			value = atol(line + strlen(name));
+	fclose(file);
+	return value;
+}
+
+/* Conflicts */
+
+struct racer {
+	int fd;
+	uint32_t handle, flags;
+	uint32_t id;
+	int ret;
+};
+
+static struct race {
+	struct racer racers[2];
+	atomic_long round, done;
+} race;
+
+static void race_attach(struct racer *racer)
+{
+	racer->ret = vgem_attach(racer->fd, racer->handle, racer->flags, &racer->id);
+}
+
+static void *race_second(void *arg)
+{
+	long round, last = 0;
+
+	for (;;) {
+		do {
+			round = atomic_load(&race.round);
+		} while (round == last);
+		if (round < 0)
+			break;
+		last = round;
+		race_attach(&race.racers[1]);
+		atomic_store(&race.done, round);
+	}
+	return NULL;
+}
+
+FIXTURE(vgem_race) {
+	int dmabuf;
+};
+
+FIXTURE_VARIANT(vgem_race) {
+	uint32_t flags[2];
+};
+
+FIXTURE_VARIANT_ADD(vgem_race, two_writers) { .flags = { WRITE, WRITE } };
+FIXTURE_VARIANT_ADD(vgem_race, reader_and_writer) { .flags = { 0, WRITE } };
+
+FIXTURE_SETUP(vgem_race)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		race.racers[i].flags = variant->flags[i];
+		race.racers[i].fd = vgem_open();
+		if (race.racers[i].fd < 0)
+			SKIP(return, "no VGEM device, or no right to open it");
+	}
+	ASSERT_EQ(0, dumb_create(race.racers[0].fd, 1, &race.racers[0].handle));
+	self->dmabuf = prime_export(race.racers[0].fd, race.racers[0].handle);
+	ASSERT_LE(0, self->dmabuf);
+	ASSERT_EQ(0, prime_import(race.racers[1].fd, self->dmabuf, &race.racers[1].handle));
+}
+
+FIXTURE_TEARDOWN(vgem_race)
+{
+	close(race.racers[0].fd);
+	close(race.racers[1].fd);
+	close(self->dmabuf);
+}
+
+/*
+ * Of two that are in each other's way, one gets in, always. On a machine that is slow
+ * there are as many rounds as it can do in this time.
+ */
+#define RACE_TIME	(20 * NSEC_PER_SEC)
+
+TEST_F_TIMEOUT(vgem_race, one_attaches, 1200)
+{
+	long round, rounds = count("VGEM_ROUNDS", 20000);
+	long both = 0, none = 0, other = 0, first = 0;
+	int64_t end = now() + RACE_TIME * (rounds / 20000 ?: 1);
+	pthread_t thread;
+	int i;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "there is only one CPU");
+	ASSERT_EQ(0, pthread_create(&thread, NULL, race_second, NULL));
+	for (round = 1; round <= rounds && now() < end; round++) {
+		atomic_store(&race.round, round);
+		/* The other one needs a while to see it. */
+		for (i = round % 64; i > 0; i--)
+			atomic_load(&race.done);
+		race_attach(&race.racers[0]);
+		while (atomic_load(&race.done) != round)
+			;
+		both += !race.racers[0].ret && !race.racers[1].ret;
+		none += race.racers[0].ret && race.racers[1].ret;
+		first += !race.racers[0].ret;
+		for (i = 0; i < 2; i++) {
+			if (race.racers[i].ret)
+				other += race.racers[i].ret != -EBUSY;
+			else
+				ASSERT_EQ(0, vgem_signal(race.racers[i].fd, race.racers[i].id));
+		}
+	}
+	atomic_store(&race.round, -1);
+	pthread_join(thread, NULL);
+	TH_LOG("of %ld rounds, both attached in %ld, none in %ld, the first in %ld",
+	       round - 1, both, none, first);
+	EXPECT_LT(1000, round);
+	EXPECT_EQ(0, both);
+	EXPECT_EQ(0, none);
+	EXPECT_EQ(0, other);
+}
+
+/* Many fences */
+
+/* The kernel's memory in bytes, once what waits for a grace period has been freed. */
+static long kernel_memory(long below, int tries)
+{
+	long least = LONG_MAX, value;
+
+	while (tries-- && least >= below) {
+		usleep(100000);
+		value = read_number("/proc/meminfo", "SUnreclaim:") * 1024;
+		if (value < least)
+			least = value;
+	}
+	return least;
+}
+
+/* Fences that were signalled leave nothing, and their IDs stay invalid for long. */
+TEST_F_TIMEOUT(vgem, nothing_is_kept, 1200)
+{
+	long i, before, after, pairs = count("VGEM_PAIRS", 200000);
+	uint32_t live, first = 0, id;
+	int64_t start;
+
+	ASSERT_EQ(0, vgem_attach(self->fd, self->handle, 0, &live));
+	for (i = 0; i < 2000; i++) {
+		ASSERT_EQ(0, vgem_attach(self->fd, self->handle, 0, &id));
+		ASSERT_EQ(0, vgem_signal(self->fd, id));
+		if (!first)
+			first = id;
+	}
+	before = kernel_memory(0, 20);
+	start = now();
+	for (i = 0; i < pairs; i++) {
+		ASSERT_EQ(0, vgem_attach(self->fd, self->handle, 0, &id));
+		ASSERT_NE(live, id);
+		ASSERT_NE(first, id);
+		ASSERT_EQ(0, vgem_signal(self->fd, id));
+	}
+	start = now() - start;
+	after = kernel_memory(before + pairs, 60);
+	TH_LOG("%ld pairs in %.1f s, %.1f bytes kept for each", pairs, start / 1e9,
+	       (double)(after - before) / pairs);
+	EXPECT_GT(pairs, after - before);
+	EXPECT_EQ(-ENOENT, vgem_signal(self->fd, first));
+}
+
+/* No memory */
+
+/* Open all the time, as to open it takes memory, too. */
+static int fail_fd;
+
+/* Lets the nth allocation of this thread from now on fail. */
+static void fail_nth(int n)
+{
+	char value[16];
+
+	(void)!pwrite(fail_fd, value, snprintf(value, sizeof(value), "%d", n), 0);
+}
+
+/* Ends that, and returns whether an allocation failed. */
+static bool failed_nth(void)
+{
+	char value[16] = "";
+	int ret;
+
+	ret = pread(fail_fd, value, sizeof(value) - 1, 0);
+	fail_nth(0);
+	return ret > 0 && !atoi(value);
+}
+
+#define FAILSLAB "/sys/kernel/debug/failslab/"
+
+FIXTURE(vgem_no_memory) {
+	int fd, dmabuf;
+	uint32_t handle;
+};
+
+FIXTURE_SETUP(vgem_no_memory)
+{
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fail_fd < 0 || access(FAILSLAB, F_OK))
+		SKIP(return, "needs root, and a kernel with FAILSLAB and FAULT_INJECTION_DEBUG_FS");
+	self->fd = vgem_open();
+	if (self->fd < 0)
+		SKIP(return, "no VGEM device, or no right to open it");
+	ASSERT_EQ(0, dumb_create(self->fd, 1, &self->handle));
+	self->dmabuf = prime_export(self->fd, self->handle);
+	ASSERT_LE(0, self->dmabuf);
+	/* Also where the kernel could wait for memory, and without a word in its log. */
+	ASSERT_EQ(0, write_file(FAILSLAB "ignore-gfp-wait", "N"));
+	ASSERT_EQ(0, write_file(FAILSLAB "verbose", "0"));
+}
+
+FIXTURE_TEARDOWN(vgem_no_memory)
+{
+	write_file(FAILSLAB "ignore-gfp-wait", "Y");
+	write_file(FAILSLAB "verbose", "2");
+	close(self->dmabuf);
+	close(self->fd);
+}
+
+/* A buffer is busy, whether there is memory or not. */
+TEST_F(vgem_no_memory, busy_comes_first)
+{
+	uint32_t live, id;
+	int ret, n;
+
+	ASSERT_EQ(0, vgem_attach(self->fd, self->handle, WRITE, &live));
+	for (n = 1; n <= 8; n++) {
+		fail_nth(n);
+		ret = vgem_attach(self->fd, self->handle, WRITE, &id);
+		failed_nth();
+		EXPECT_EQ(-EBUSY, ret) {
+			TH_LOG("with allocation %d failing", n);
+		}
+		EXPECT_EQ(VGEM_UNTOUCHED, id);
+	}
+	EXPECT_EQ(0, vgem_signal(self->fd, live));
+}
+
+/* Without memory there is no fence, and nobody waits for one. */
+TEST_F(vgem_no_memory, attach)
+{
+	uint32_t handle, id;
+	int dmabuf, n, ret;
+	bool failed;
+
+	for (n = 1, failed = true; failed; n++) {
+		ASSERT_EQ(0, dumb_create(self->fd, 1, &handle));
+		dmabuf = prime_export(self->fd, handle);
+		ASSERT_LE(0, dmabuf);
+		fail_nth(n);
+		ret = vgem_attach(self->fd, handle, WRITE, &id);
+		failed = failed_nth();
+		if (ret) {
+			EXPECT_TRUE(failed);
+			EXPECT_EQ(-ENOMEM, ret);
+			EXPECT_EQ(VGEM_UNTOUCHED, id);
+			EXPECT_TRUE(writable(dmabuf));
+			ASSERT_EQ(0, vgem_attach(self->fd, handle, WRITE, &id));
+		}
+		EXPECT_FALSE(readable(dmabuf));
+		EXPECT_EQ(0, vgem_signal(self->fd, id));
+		EXPECT_TRUE(writable(dmabuf));
+		close(dmabuf);
+		gem_close(self->fd, handle);
+	}
+	TH_LOG("%d allocations", n - 2);
+	EXPECT_LT(2, n);
+}
+
+/* No error keeps a client from signalling. */
+TEST_F(vgem_no_memory, signal)
+{
+	uint32_t id;
+	int n;
+
+	for (n = 1; n < 5; n++) {
+		ASSERT_EQ(0, vgem_attach(self->fd, self->handle, WRITE, &id));
+		fail_nth(n);
+		EXPECT_EQ(0, vgem_signal(self->fd, id));
+		EXPECT_FALSE(failed_nth());
+	}
+}
+
+TEST_F(vgem_no_memory, open)
+{
+	char path[64], link[64] = "";
+	int n, fd, error;
+	bool failed;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", self->fd);
+	ASSERT_LT(0, readlink(path, link, sizeof(link) - 1));
+	for (n = 1, failed = true; failed; n++) {
+		fail_nth(n);
+		fd = open(link, O_RDWR | O_CLOEXEC);
+		error = errno;
+		failed = failed_nth();
+		if (fd < 0) {
+			EXPECT_TRUE(failed);
+			EXPECT_EQ(ENOMEM, error);
+		}
+		close(fd);
+	}
+	TH_LOG("%d allocations", n - 2);
+	EXPECT_LT(2, n);
+}
+
+TEST_F(vgem_no_memory, buffers)
+{
+	int other = vgem_open();
+	int n, dmabuf, ret;
+	uint32_t handle;
+	bool failed;
+
+	ASSERT_LE(0, other);
+	for (n = 1, failed = true; failed; n++) {
+		fail_nth(n);
+		ret = dumb_create(self->fd, 1, &handle);
+		failed = failed_nth();
+		if (!ret) {
+			EXPECT_EQ(0, gem_close(self->fd, handle));
+		} else {
+			EXPECT_TRUE(failed);
+			EXPECT_TRUE(ret == -ENOMEM || ret == -ENOSPC);
+		}
+	}
+	EXPECT_LT(2, n);
+	for (n = 1, failed = true; failed; n++) {
+		ASSERT_EQ(0, dumb_create(self->fd, 1, &handle));
+		fail_nth(n);
+		dmabuf = prime_export(self->fd, handle);
+		failed = failed_nth();
+		if (dmabuf < 0) {
+			EXPECT_TRUE(failed);
+			EXPECT_TRUE(dmabuf == -ENOMEM || dmabuf == -ENFILE);
+		}
+		close(dmabuf);
+		EXPECT_EQ(0, gem_close(self->fd, handle));
+	}
+	EXPECT_LT(2, n);
+	for (n = 1, failed = true; failed; n++) {
+		fail_nth(n);
+		ret = prime_import(other, self->dmabuf, &handle);
+		failed = failed_nth();
+		if (!ret) {
+			EXPECT_EQ(0, gem_close(other, handle));
+		} else {
+			EXPECT_TRUE(failed);
+			EXPECT_EQ(-ENOMEM, ret);
+		}
+	}
+	EXPECT_LT(2, n);
+	close(other);
+}
+
+/* Timers */
+
+#define TRACING "/sys/kernel/tracing/"
+
+static const char *const timer_events[] = {
+	TRACING "events/timer/timer_start/enable",
+	TRACING "events/timer/timer_cancel/enable",
+	TRACING "events/timer/hrtimer_start/enable",
+	TRACING "events/timer/hrtimer_cancel/enable",
+};
+
+/* Signalling a fence stops its timer, even if somebody still has the fence. */
+TEST_F(vgem, signal_stops_timer)
+{
+	enum { FENCES = 100 };
+	int started = 0, stopped = 0;
+	uint32_t ids[FENCES];
+	char line[512], pid[16];
+	char timers[2 * FENCES][32];
+	FILE *trace;
+	size_t i;
+	int sync_file;
+
+	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+	if (access(timer_events[0], W_OK))
+		SKIP(return, "needs root, and a kernel with tracing");
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ASSERT_EQ(0, write_file(TRACING "buffer_size_kb", "1024"));
+	ASSERT_EQ(0, write_file(TRACING "set_event_pid", pid));
+	ASSERT_EQ(0, truncate(TRACING "trace", 0));
+	for (i = 0; i < ARRAY_SIZE(timer_events); i++)
+		ASSERT_EQ(0, write_file(timer_events[i], "1"));
+
+	for (i = 0; i < FENCES; i++)
+		ASSERT_EQ(0, vgem_attach(self->fd, self->handle, 0, &ids[i]));
+	sync_file = export_sync_file(self->dmabuf, DMA_BUF_SYNC_WRITE);
+	ASSERT_LE(0, sync_file);
+	for (i = 0; i < FENCES; i++)
+		ASSERT_EQ(0, vgem_signal(self->fd, ids[i]));
+
+	for (i = 0; i < ARRAY_SIZE(timer_events); i++)
+		write_file(timer_events[i], "0");
+	write_file(TRACING "set_event_pid", "\n");
+
+	trace = fopen(TRACING "trace", "re");
+	ASSERT_NE(NULL, trace);
+	while (fgets(line, sizeof(line), trace)) {
+		char *start = strstr(line, "timer_start: ");
+		char *cancel = strstr(line, "timer_cancel: ");
+		char *timer = strstr(line, "timer=");
+		char *end;
+
+		if (!timer)
+			continue;
+		end = strchr(timer, ' ') ?: strchr(timer, '\n');
+		if (start && strstr(line, "[vgem]") && started < 2 * FENCES)
+			snprintf(timers[started++], sizeof(timers[0]), "%.*s",
+				 (int)(end - timer), timer);
+		if (cancel)
+			for (i = 0; i < started; i++)
+				if (strlen(timers[i]) == end - timer &&
+				    !strncmp(timers[i], timer, end - timer)) {
+					timers[i][0] = '\0';
+					stopped++;
+					break;
+				}
+	}
+	fclose(trace);
+	TH_LOG("%d timers were started for %d fences, and %d of them stopped", started, FENCES,
+	       stopped);
+	/* There has to be one. */
+	EXPECT_LT(0, started);
+	/* One for all of a client may go on. */
+	EXPECT_GE(1, started - stopped);
+	close(sync_file);
+}
+
+/* Who pays */
+
+/* A client's fences are charged to it, and so its limit is theirs. */
+TEST_F_TIMEOUT(vgem, fences_are_charged, 120)
+{
+	enum { BUFFERS = 50, READERS = 200, FENCES = BUFFERS * READERS };
+	char top[] = "/tmp/vgem-XXXXXX", group[64], path[96], value[32];
+	long before, after, high;
+	uint32_t handles[2 * BUFFERS];
+	int go[2], done[2];
+	pid_t pid;
+	char c;
+	int i;
+
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(0, pipe(done));
+	ASSERT_NE(NULL, mkdtemp(top));
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("none", top, "cgroup2", 0, NULL)) {
+		rmdir(top);
+		SKIP(return, "needs root, and cgroup2");
+	}
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", top);
+	snprintf(group, sizeof(group), "%s/vgem-test", top);
+	if (write_file(path, "+memory") || (mkdir(group, 0755) && errno != EEXIST)) {
+		umount(top);
+		rmdir(top);
+		SKIP(return, "cgroup2 has no memory controller");
+	}
+	for (i = 0; i < 2 * BUFFERS; i++)
+		ASSERT_EQ(0, dumb_create(self->fd, 1, &handles[i]));
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int64_t end;
+
+		snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+		if (write_file(path, "0"))
+			_exit(1);
+		/* What comes with the first one is not what is measured. */
+		vgem_attach(self->fd, handles[0], 0, NULL);
+		(void)!write(done[1], "", 1);
+		(void)!read(go[0], &c, 1);
+		for (i = 1; i < FENCES; i++)
+			if (vgem_attach(self->fd, handles[i / READERS], 0, NULL))
+				_exit(1);
+		(void)!write(done[1], "", 1);
+		(void)!read(go[0], &c, 1);
+		/* As many again, or until it is slowed down. */
+		end = now() + 5 * NSEC_PER_SEC;
+		for (i = FENCES; i < 2 * FENCES && now() < end; i++)
+			if (vgem_attach(self->fd, handles[i / READERS], 0, NULL))
+				_exit(1);
+		_exit(0);
+	}
+
+	snprintf(path, sizeof(path), "%s/memory.stat", group);
+	ASSERT_EQ(1, read(done[0], &c, 1));
+	before = read_number(path, "kernel ");
+	ASSERT_LE(0, before);
+	ASSERT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(1, read(done[0], &c, 1));
+	after = read_number(path, "kernel ");
+
+	snprintf(path, sizeof(path), "%s/memory.current", group);
+	snprintf(value, sizeof(value), "%ld", read_number(path, "") + FENCES * 32L);
+	snprintf(path, sizeof(path), "%s/memory.high", group);
+	ASSERT_EQ(0, write_file(path, value));
+	ASSERT_EQ(1, write(go[1], "", 1));
+	waitpid(pid, NULL, 0);
+	snprintf(path, sizeof(path), "%s/memory.events", group);
+	high = read_number(path, "high ");
+
+	TH_LOG("%ld bytes charged for each of %d fences; over the limit %ld times",
+	       (after - before) / FENCES, FENCES, high);
+	/* A struct dma_fence has 64 bytes at least on 64 bits. */
+	EXPECT_LE(FENCES * 64, after - before);
+	EXPECT_LT(0, high);
+
+	/* The fences go with the client, and the group with these. */
+	close(self->fd);
+	self->fd = -1;
+	rmdir(group);
+	umount(top);
+	rmdir(top);
+}
+
+TEST_HARNESS_MAIN
