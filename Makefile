@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run test debug bench series tree refresh update clean
+.PHONY: help run soak test debug bench series tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -14,8 +14,11 @@ help: ## show this list
 	@echo '  KSRC=DIR       use that kernel tree, which is only read, instead of fetching one'
 	@echo '  RUSTGEM_CACHE  where downloads, tools and builds are: $(RUSTGEM_CACHE)'
 
-run: ## build a kernel, boot it, and run IGT on VGEM in C and in Rust
+run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in Rust
 	@scripts/run
+
+soak: ## the same with 1,000,000 fences and 200,000 races on each
+	@VGEM_PAIRS=1000000 VGEM_ROUNDS=200000 GUEST_SECONDS=3600 scripts/run
 
 test: ## run the lab's own tests, the round trip of the series, and KUnit
 	@scripts/test

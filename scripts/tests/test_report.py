@@ -21,24 +21,46 @@ loader.exec_module(report)
 
 LIST = "# why\nigt@a@one\n\nigt@a@two\n"
 
+TAP = """\
+TAP version 13
+1..2
+# Starting 2 tests from 1 test cases.
+#  RUN           f.v.one ...
+# vgem_x.c:12:one:of 9 rounds, none
+#            OK  f.v.one
+ok 1 f.v.one
+#  RUN           f.two ...
+# vgem_x.c:30:two:Expected 0 (0) == both (7)
+# two: Test failed
+#          FAIL  f.two
+not ok 2 f.two
+# FAILED: 1 / 2 tests passed.
+# Totals: pass:1 fail:1 xfail:0 xpass:0 skip:0 error:0
+"""
+GOOD = "1..2\nok 1 f.v.one\nok 2 f.two\n"
+
 
 class Report(unittest.TestCase):
-    def run_report(self, c, rust, log="", names=LIST):
+    def run_report(self, c, rust, log="", names=LIST, taps=(GOOD, GOOD), fails="", unload=("", "")):
         """Runs it on results {test: result}, and returns its status, words and JSON."""
         with tempfile.TemporaryDirectory() as directory:
             top = Path(directory)
-            (top / "list").write_text(names)
-            for driver, tests in (("c", c), ("rust", rust)):
+            (top / "igt.txt").write_text(names)
+            (top / "kselftest.txt").write_text(fails)
+            for driver, tests, output, last in (("c", c, taps[0], unload[0]), ("rust", rust, taps[1], unload[1])):
                 (top / driver).mkdir()
                 (top / driver / "dmesg.txt").write_text(log if driver == "rust" else "")
+                (top / driver / "unload.txt").write_text(last)
+                if output is not None:
+                    (top / driver / "vgem_x.tap").write_text(output)
                 if tests is not None:
-                    (top / driver / "results.json").write_text(json.dumps({
+                    (top / driver / "igt.json").write_text(json.dumps({
                         "uname": "Linux 7.3 <test>",
                         "tests": {name: {"result": result, "time": {"start": 1.0, "end": 2.5},
                                          "out": "Test requirement not met", "err": ""}
                                   for name, result in tests.items()}}))
             words = io.StringIO()
-            with mock.patch.object(sys, "argv", ["report", top, top / "list", top]), \
+            with mock.patch.object(sys, "argv", ["report", top, top, top]), \
                     contextlib.redirect_stdout(words):
                 status = report.main()
             self.page = (top / "index.html").read_text()
@@ -49,7 +71,7 @@ class Report(unittest.TestCase):
         status, words, data = self.run_report(both, both)
         self.assertEqual(status, 0)
         self.assertRegex(words, r"a one +SUCCESS +SUCCESS")
-        self.assertTrue(words.endswith("2 passed, 0 failed, 0 skipped\n"))
+        self.assertIn("IGT: 2 passed, 0 failed, 0 skipped\n", words)
         self.assertTrue(data["good"])
         self.assertEqual(data["rows"][0]["rust"]["seconds"], 1.5)
         self.assertIn("Linux 7.3 &lt;test&gt;", self.page)
@@ -66,7 +88,7 @@ class Report(unittest.TestCase):
         both = {"igt@a@one": "pass", "igt@a@two": "skip"}
         status, words, _ = self.run_report(both, both)
         self.assertEqual(status, 0)
-        self.assertTrue(words.endswith("1 passed, 0 failed, 1 skipped\n"))
+        self.assertIn("IGT: 1 passed, 0 failed, 1 skipped\n", words)
         self.assertIn("C VGEM: Test requirement not met", words)
         self.assertIn("Test requirement not met", self.page)
 
@@ -129,6 +151,68 @@ class Report(unittest.TestCase):
                "[ 0.0] [IGT] vgem_basic: exiting, ret=0\n")
         self.assertEqual(self.run_report(both, both, log)[0], 0)
 
+    BOTH = {"igt@a@one": "pass", "igt@a@two": "pass"}
+
+    def test_kselftest(self):
+        status, words, data = self.run_report(self.BOTH, self.BOTH)
+        self.assertEqual(status, 0)
+        self.assertRegex(words, r"vgem_x f.two +SUCCESS +SUCCESS")
+        self.assertIn("kselftest: 2 passed, 0 failed, 0 skipped\n", words)
+        self.assertEqual(len(data["kselftest"]), 2)
+
+    def test_kselftest_better(self):
+        status, words, data = self.run_report(self.BOTH, self.BOTH, taps=(TAP, GOOD),
+                                              fails="vgem_x\tf.two\ta <lock> is missing\n")
+        self.assertEqual(status, 0, words)
+        self.assertRegex(words, r"vgem_x f.two +FAIL +SUCCESS\n  C VGEM: Expected 0 \(0\) == both \(7\)\n")
+        self.assertTrue(words.endswith("2 passed, 0 failed, 0 skipped, and C fails 1 of them\n"))
+        self.assertEqual(data["kselftest"][0]["c"]["said"], "of 9 rounds, none")
+        self.assertIn("a &lt;lock&gt; is missing", self.page)
+
+    def test_kselftest_not_better(self):
+        status, words, _ = self.run_report(self.BOTH, self.BOTH, fails="vgem_x f.two why\n")
+        self.assertEqual(status, 1)
+        self.assertIn("f.two: SUCCESS on C, but was expected to fail: why", words)
+
+    def test_kselftest_c_fails(self):
+        status, words, _ = self.run_report(self.BOTH, self.BOTH, taps=(TAP, GOOD))
+        self.assertEqual(status, 1)
+        self.assertIn("f.two: FAIL on C, and expect/kselftest.txt does not say why", words)
+
+    def test_kselftest_rust_fails(self):
+        for bad in (TAP, GOOD.replace("ok 2 f.two", "ok 2 f.two # SKIP no device"),
+                    GOOD + "#  RUN           f.three ...\n"):
+            self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(GOOD, bad))[0], 1, bad)
+            # Even if C does the same.
+            self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(bad, bad),
+                                             fails="vgem_x f.two why\n")[0], 1, bad)
+
+    def test_kselftest_crash(self):
+        """What C's kernel did not survive counts as C's failure, and no other test does."""
+        crash = "1..2\nok 1 f.v.one\n#  RUN           f.two ...\n"
+        unload = ("[ 9.0] BUG: unable to handle page fault for address: ffff\n", "")
+        fails = "vgem_x f.two why\n"
+        status, words, data = self.run_report(self.BOTH, self.BOTH, taps=(crash, GOOD), fails=fails,
+                                              unload=unload)
+        self.assertEqual(status, 0, words)
+        self.assertRegex(words, r"vgem_x f.two +CRASH +SUCCESS")
+        self.assertIn("unable to handle page fault", self.page)
+        self.assertIn("unable to handle page fault", data["unload"]["c"][0])
+        crash = "1..2\n#  RUN           f.v.one ...\n"
+        self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(crash, GOOD), fails=fails)[0], 1)
+
+    def test_kselftest_unload_splat(self):
+        """Rust's kernel has to survive without a complaint."""
+        self.assertEqual(self.run_report(self.BOTH, self.BOTH, unload=("", "[ 9.0] Oops: 1\n"))[0], 1)
+
+    def test_kselftest_missing(self):
+        for taps in ((None, None), (GOOD, None), (None, GOOD), (GOOD, "1..2\nok 1 f.v.one\n"),
+                     ("1..2\nok 1 f.v.one\n", GOOD), ("", "")):
+            self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=taps)[0], 1, taps)
+        status, words, _ = self.run_report(self.BOTH, self.BOTH, fails="vgem_x f.gone why\n")
+        self.assertEqual(status, 1)
+        self.assertIn("f.gone, which did not run", words)
+
     def test_allowed(self):
         log = "BUG: a\n1\nBUG: b\nBUG: a\nBUG: a\nBUG: c\n"
         allowed = [(2, report.re.compile("BUG: a")), (1, report.re.compile("BUG: b"))]
@@ -136,9 +220,11 @@ class Report(unittest.TestCase):
         self.assertEqual(len(report.splats(log)), 1)
 
     def test_list(self):
-        """The list that is shipped is one."""
-        names = report.expected(SCRIPT.parent.parent / "expect/igt.txt")
+        """The lists that are shipped are lists."""
+        expect = SCRIPT.parent.parent / "expect"
+        names = [name for path in expect.glob("igt*.txt") for name in report.expected(path)]
         self.assertEqual(len(names), len(set(names)))
+        self.assertTrue(all(report.known(expect / "kselftest.txt").values()))
         self.assertEqual(sum(name.startswith("igt@vgem_basic@") for name in names), 16)
 
 
