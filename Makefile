@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test debug bench series tree refresh update clean
+.PHONY: help run soak test debug bench fuzz series tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
 TREE ?= $(RUSTGEM_CACHE)/tree
 OUT ?= out/series
+SECONDS ?= 60
+SEED ?=
+KERNEL ?= guest
 export RUSTGEM_CACHE
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  KSRC=DIR       use that kernel tree, which is only read, instead of fetching one'
+	@echo '  SEED=N         make the same random choices as that run of `make fuzz`, which tells its seed'
 	@echo '  RUSTGEM_CACHE  where downloads, tools and builds are: $(RUSTGEM_CACHE)'
 
 run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in Rust
@@ -28,6 +32,8 @@ debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
 
 bench: ## count the instructions of the abstractions beside those of C
 	@scripts/bench
+fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, against a model
+	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
 
 series: ## write the patches that `git am` takes to OUT=out/series
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"

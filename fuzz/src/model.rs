@@ -1,0 +1,1321 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What has to happen: an exact model of VGEM and of what it shares with others, from the view of
+//! a process.
+//!
+//! An operation becomes a [`Call`], which says which files it is for, and what has to come back.
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+
+use crate::op::{Any, Events, Form, Handle, Id, Map, Nth, Op, Shape, OF_ALL};
+
+/// Nanoseconds on `CLOCK_MONOTONIC`.
+pub type Time = u64;
+
+pub const SECOND: Time = 1_000_000_000;
+
+const PAGE: u64 = 4096;
+
+/// How long a fence has until it is signalled for the client.
+const TIMEOUT: Time = 10 * SECOND;
+
+/// Nothing is asked of fences that are this near to their end.
+const MARGIN: Time = SECOND;
+
+pub const READ: u32 = 1;
+pub const WRITE: u32 = 2;
+
+/// Which VGEM it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    C,
+    Rust,
+}
+
+impl Driver {
+    /// How much too early a fence may expire: C counts jiffies, and the one that has begun.
+    fn early(self) -> Time {
+        match self {
+            Self::C => SECOND / 100,
+            Self::Rust => 0,
+        }
+    }
+
+    /// How much too late: C's timers are as coarse as an eighth of the time that they wait.
+    fn late(self) -> Time {
+        match self {
+            Self::C => SECOND * 5 / 4 + SECOND / 2,
+            Self::Rust => SECOND / 2,
+        }
+    }
+}
+
+/// Changes to the model that make it wrong, to see that this is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// A reader does not wait for a writer.
+    ReadersIgnoreWriters,
+    /// A writer does not wait for readers.
+    WritersIgnoreReaders,
+    /// Readers exclude each other.
+    ReadersConflict,
+    /// An ID is given up by a failed attach.
+    FailureTakesId,
+    /// Files don't signal their fences when they are closed.
+    CloseForgets,
+    /// A map does not keep its file open.
+    MapKeepsNothing,
+    /// A fence that expired is forgotten.
+    ExpiryForgets,
+    /// Fences never expire.
+    NoExpiry,
+    /// An import makes a new handle each time.
+    ImportIsNew,
+    /// Handles are not used again.
+    HandlesAreNew,
+    /// A poll for reading waits for readers.
+    PollWaitsForReaders,
+    /// A sync_file for reading has readers in it.
+    SyncOutHasReaders,
+    /// A fence is imported as a reader's.
+    SyncInReads,
+    /// Pad is not looked at.
+    PadIgnored,
+}
+
+impl Mutation {
+    pub const ALL: [Self; 14] = [
+        Self::ReadersIgnoreWriters,
+        Self::WritersIgnoreReaders,
+        Self::ReadersConflict,
+        Self::FailureTakesId,
+        Self::CloseForgets,
+        Self::MapKeepsNothing,
+        Self::ExpiryForgets,
+        Self::NoExpiry,
+        Self::ImportIsNew,
+        Self::HandlesAreNew,
+        Self::PollWaitsForReaders,
+        Self::SyncOutHasReaders,
+        Self::SyncInReads,
+        Self::PadIgnored,
+    ];
+}
+
+/// The number of a file descriptor, a map or a child; never used again.
+pub type Key = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fd {
+    Drm(Key),
+    Buf(Key),
+    Sync(Key),
+    None,
+}
+
+/// A system call, or a few that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Open {
+        new: Key,
+        render: bool,
+    },
+    Create {
+        file: Key,
+        shape: Shape,
+    },
+    GemClose {
+        file: Key,
+        handle: u32,
+        dumb: bool,
+    },
+    Offset {
+        file: Key,
+        handle: u32,
+        object: Option<usize>,
+    },
+    Map {
+        of: Fd,
+        object: usize,
+        size: u64,
+        how: Map,
+        new: Key,
+    },
+    Unmap {
+        map: Key,
+    },
+    Read {
+        map: Key,
+        at: u64,
+    },
+    Write {
+        map: Key,
+        at: u64,
+        word: u16,
+    },
+    Export {
+        file: Key,
+        handle: u32,
+        flags: u32,
+        new: Key,
+    },
+    Import {
+        file: Key,
+        from: Fd,
+    },
+    Dup {
+        of: Fd,
+        new: Key,
+    },
+    Close {
+        fd: Fd,
+    },
+    Attach {
+        file: Key,
+        handle: u32,
+        flags: u32,
+        pad: u32,
+        form: Form,
+    },
+    Signal {
+        file: Key,
+        id: u32,
+        flags: u32,
+    },
+    SyncOut {
+        buf: Key,
+        flags: u32,
+        new: Key,
+    },
+    SyncIn {
+        buf: Key,
+        from: Fd,
+        flags: u32,
+    },
+    Merge {
+        sync: Key,
+        with: Fd,
+        flags: u32,
+        pad: u32,
+        new: Key,
+    },
+    Info {
+        sync: Key,
+        room: u32,
+        flags: u32,
+    },
+    Poll {
+        fd: Fd,
+        events: Events,
+    },
+    Wait {
+        fd: Fd,
+        events: Events,
+        new: Key,
+    },
+    Join {
+        wait: Key,
+    },
+    Unknown {
+        file: Key,
+        number: u8,
+    },
+    Fork {
+        new: Key,
+    },
+    Kill {
+        child: Key,
+    },
+    Sleep {
+        until: Time,
+    },
+}
+
+/// What comes back. What has to come back may be a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    Fails(Errno),
+    Buffer {
+        handle: u32,
+        pitch: u32,
+        size: u64,
+    },
+    Handle(u32),
+    /// The ID of a new fence.
+    Fence(u32),
+    /// Which DMA-BUF it is, in the order in which they were first seen.
+    Buf(usize),
+    Word(u16),
+    Events {
+        read: bool,
+        write: bool,
+    },
+    Info(Info),
+    /// Something came back that makes no sense.
+    Odd(&'static str),
+}
+
+/// What is known of a sync_file: how many fences it has that are pending and not, and when the
+/// only one was signalled. Without room for the fences, all count as active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Info {
+    pub signaled: bool,
+    pub active: (u32, u32),
+    pub done: (u32, u32),
+    pub when: Option<(Time, Time)>,
+}
+
+impl Reply {
+    pub fn allows(&self, actual: &Self) -> bool {
+        let within =
+            |outer: (u32, u32), inner: (u32, u32)| outer.0 <= inner.0 && inner.1 <= outer.1;
+
+        match (self, actual) {
+            (Self::Info(a), Self::Info(b)) => {
+                a.signaled == b.signaled
+                    && within(a.active, b.active)
+                    && within(a.done, b.done)
+                    && match (a.when, b.when) {
+                        (Some(a), Some(b)) => a.0 <= b.0 && b.1 <= a.1,
+                        _ => true,
+                    }
+            }
+            (a, b) => a == b,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Attached within this time.
+    Pending(Time, Time),
+    /// Signalled within this time.
+    Signaled(Time, Time),
+}
+
+type FenceKey = usize;
+type ObjectKey = usize;
+
+/// An open file of VGEM.
+#[derive(Clone, Debug)]
+struct File {
+    render: bool,
+    /// Descriptors and maps, here and in children.
+    refs: usize,
+    handles: BTreeMap<u32, ObjectKey>,
+    last_handle: u32,
+    /// Fences that were not yet signalled by the client.
+    fences: BTreeMap<u32, FenceKey>,
+    next: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Object {
+    size: u64,
+    /// User space knows the offset to map it by.
+    offset: bool,
+    words: BTreeMap<u64, u16>,
+    /// Fences, and whether they are writers'. The kernel may have less of them twice.
+    fences: Vec<(FenceKey, bool)>,
+    buf: Option<Buf>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Buf {
+    number: usize,
+    writable: bool,
+}
+
+/// A fence that is there twice may count once.
+#[derive(Clone, Debug)]
+struct Sync {
+    fences: Vec<FenceKey>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mapping {
+    object: ObjectKey,
+    /// If it was mapped by a VGEM file.
+    file: Option<usize>,
+    writable: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    fd: Waited,
+    events: Events,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Waited {
+    Buf(ObjectKey),
+    Sync(Key),
+}
+
+/// What a child has open; it has done nothing since it was forked.
+#[derive(Clone, Debug)]
+struct Child {
+    files: Vec<usize>,
+    objects: Vec<ObjectKey>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Model {
+    driver: Driver,
+    mutation: Option<Mutation>,
+    files: Vec<File>,
+    objects: Vec<Object>,
+    fences: Vec<State>,
+    bufs_made: usize,
+    next: Key,
+    /// All that follow are by key.
+    drm: BTreeMap<Key, usize>,
+    buf: BTreeMap<Key, ObjectKey>,
+    sync: BTreeMap<Key, Sync>,
+    maps: BTreeMap<Key, Mapping>,
+    waits: BTreeMap<Key, Waiter>,
+    children: BTreeMap<Key, Child>,
+    /// What waits are on, when their sync_file was closed.
+    waited: BTreeMap<Key, Sync>,
+}
+
+fn pick<V>(map: &BTreeMap<Key, V>, nth: Nth) -> Option<Key> {
+    let nth = usize::from(nth).checked_rem(map.len())?;
+    map.keys().nth(nth).copied()
+}
+
+impl Model {
+    pub fn new(driver: Driver, mutation: Option<Mutation>) -> Self {
+        Self {
+            driver,
+            mutation,
+            files: Vec::new(),
+            objects: Vec::new(),
+            fences: Vec::new(),
+            bufs_made: 0,
+            next: 0,
+            drm: BTreeMap::new(),
+            buf: BTreeMap::new(),
+            sync: BTreeMap::new(),
+            maps: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            children: BTreeMap::new(),
+            waited: BTreeMap::new(),
+        }
+    }
+
+    fn is(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    fn key(&mut self) -> Key {
+        self.next += 1;
+        self.next
+    }
+
+    /// What an operation means now; [`None`] if there is nothing that it could be done to, or
+    /// enough of what it makes.
+    pub fn call(&mut self, op: Op) -> Option<Call> {
+        let new = self.key();
+        let room = |len: usize| (len < 6).then_some(());
+
+        Some(match op {
+            Op::Open { render } => {
+                room(self.drm.len())?;
+                Call::Open { new, render }
+            }
+            Op::Dup { file } => {
+                room(self.drm.len())?;
+                let of = Fd::Drm(pick(&self.drm, file)?);
+                Call::Dup { of, new }
+            }
+            Op::Close { file } => Call::Close {
+                fd: Fd::Drm(pick(&self.drm, file)?),
+            },
+            Op::Create { file, shape } => {
+                let file = self.pick_file(file, |file| !file.render)?;
+                room(self.file(file).handles.len())?;
+                Call::Create { file, shape }
+            }
+            Op::GemClose { file, handle, dumb } => {
+                let (file, handle) = self.handle(file, handle)?;
+                Call::GemClose { file, handle, dumb }
+            }
+            Op::Offset { file, handle } => {
+                let file = self.pick_file(file, |file| !file.render && !file.handles.is_empty())?;
+                let handle = self.handle_of(file, handle);
+                Call::Offset {
+                    file,
+                    handle,
+                    object: self.file(file).handles.get(&handle).copied(),
+                }
+            }
+            Op::MapFile { file, object, how } => {
+                room(self.maps.len())?;
+                let alive: Vec<_> = (0..self.objects.len())
+                    .filter(|object| self.objects[*object].offset && self.alive(*object))
+                    .collect();
+                let nth = usize::from(object).checked_rem(alive.len())?;
+                let object = alive[nth];
+                let has = |file: &File| file.handles.values().any(|held| *held == object);
+                Call::Map {
+                    of: Fd::Drm(self.pick_file(file, has)?),
+                    object,
+                    size: self.objects[object].size,
+                    how,
+                    new,
+                }
+            }
+            Op::MapBuf { buf, how } => {
+                room(self.maps.len())?;
+                let buf = pick(&self.buf, buf)?;
+                let object = self.buf[&buf];
+                Call::Map {
+                    of: Fd::Buf(buf),
+                    object,
+                    size: self.objects[object].size,
+                    how,
+                    new,
+                }
+            }
+            Op::Unmap { map } => Call::Unmap {
+                map: pick(&self.maps, map)?,
+            },
+            Op::Read { map, at } => {
+                let map = pick(&self.maps, map)?;
+                let at = self.at(map, at);
+                Call::Read { map, at }
+            }
+            Op::Write { map, at, word } => {
+                let map = pick(&self.maps, map)?;
+                let at = self.at(map, at);
+                if !self.maps[&map].writable {
+                    return None;
+                }
+                Call::Write { map, at, word }
+            }
+            Op::Export {
+                file,
+                handle,
+                flags,
+            } => {
+                room(self.buf.len())?;
+                let (file, handle) = self.handle(file, handle)?;
+                Call::Export {
+                    file,
+                    handle,
+                    flags,
+                    new,
+                }
+            }
+            Op::Import { file, from } => Call::Import {
+                file: pick(&self.drm, file)?,
+                from: self.fd(from)?,
+            },
+            Op::DupBuf { buf } => {
+                room(self.buf.len())?;
+                let of = Fd::Buf(pick(&self.buf, buf)?);
+                Call::Dup { of, new }
+            }
+            Op::CloseBuf { buf } => Call::Close {
+                fd: Fd::Buf(pick(&self.buf, buf)?),
+            },
+            Op::Attach {
+                file,
+                handle,
+                flags,
+                pad,
+                form,
+            } => {
+                let (file, handle) = self.handle(file, handle)?;
+                // Without its last two members there is no pad.
+                let pad = if form == Form::Short { 0 } else { pad };
+                Call::Attach {
+                    file,
+                    handle,
+                    flags,
+                    pad,
+                    form,
+                }
+            }
+            Op::Signal { file, id, flags } => {
+                let file = self.pick_file(file, |file| !file.fences.is_empty())?;
+                let id = match id {
+                    Id::Held(nth) => pick_id(&self.file(file).fences, nth),
+                    Id::Raw(id) => id,
+                };
+                Call::Signal { file, id, flags }
+            }
+            Op::SyncOut { buf, flags } => {
+                room(self.sync.len())?;
+                let buf = pick(&self.buf, buf)?;
+                Call::SyncOut { buf, flags, new }
+            }
+            Op::SyncIn { buf, from, flags } => Call::SyncIn {
+                buf: pick(&self.buf, buf)?,
+                from: self.fd(from)?,
+                flags,
+            },
+            Op::Merge {
+                sync,
+                with,
+                flags,
+                pad,
+            } => {
+                room(self.sync.len())?;
+                Call::Merge {
+                    sync: pick(&self.sync, sync)?,
+                    with: self.fd(with)?,
+                    flags,
+                    pad,
+                    new,
+                }
+            }
+            Op::Info { sync, room, flags } => Call::Info {
+                sync: pick(&self.sync, sync)?,
+                room,
+                flags,
+            },
+            Op::CloseSync { sync } => Call::Close {
+                fd: Fd::Sync(pick(&self.sync, sync)?),
+            },
+            Op::PollBuf { buf, events } => Call::Poll {
+                fd: Fd::Buf(pick(&self.buf, buf)?),
+                events,
+            },
+            Op::PollSync { sync, events } => Call::Poll {
+                fd: Fd::Sync(pick(&self.sync, sync)?),
+                events,
+            },
+            Op::WaitBuf { buf, events } => {
+                room(self.waits.len())?;
+                let fd = Fd::Buf(pick(&self.buf, buf)?);
+                Call::Wait { fd, events, new }
+            }
+            Op::WaitSync { sync } => {
+                room(self.waits.len())?;
+                let fd = Fd::Sync(pick(&self.sync, sync)?);
+                let events = Events::In;
+                Call::Wait { fd, events, new }
+            }
+            Op::Unknown { file, number } => Call::Unknown {
+                file: pick(&self.drm, file)?,
+                number,
+            },
+            Op::Fork => {
+                (self.children.len() < 2).then_some(())?;
+                Call::Fork { new }
+            }
+            Op::Kill { child } => Call::Kill {
+                child: pick(&self.children, child)?,
+            },
+            Op::Expire => Call::Sleep {
+                until: self
+                    .pending()
+                    .map(|(_, last)| self.expired_by(last))
+                    .max()?,
+            },
+        })
+    }
+
+    /// One of the files that are good, if there is one.
+    fn pick_file(&self, nth: Nth, good: impl Fn(&File) -> bool) -> Option<Key> {
+        let good: BTreeMap<Key, ()> = (self.drm.iter())
+            .filter(|(_, file)| nth != OF_ALL && good(&self.files[**file]))
+            .map(|(fd, _)| (*fd, ()))
+            .collect();
+        pick(&good, nth).or_else(|| pick(&self.drm, nth))
+    }
+
+    fn handle(&self, file: Nth, handle: Handle) -> Option<(Key, u32)> {
+        let file = self.pick_file(file, |file| !file.handles.is_empty())?;
+        Some((file, self.handle_of(file, handle)))
+    }
+
+    fn handle_of(&self, file: Key, handle: Handle) -> u32 {
+        match handle {
+            Handle::Held(nth) => pick_id(&self.file(file).handles, nth),
+            Handle::Raw(handle) => handle,
+        }
+    }
+
+    fn fd(&self, any: Any) -> Option<Fd> {
+        Some(match any {
+            Any::Buf(nth) => Fd::Buf(pick(&self.buf, nth)?),
+            Any::Sync(nth) => Fd::Sync(pick(&self.sync, nth)?),
+            Any::Drm(nth) => Fd::Drm(pick(&self.drm, nth)?),
+            Any::None => Fd::None,
+        })
+    }
+
+    /// Few places, so that they are met again, but in each page.
+    fn at(&self, map: Key, at: u16) -> u64 {
+        let pages = self.objects[self.maps[&map].object].size / PAGE;
+        let at = u64::from(at);
+        at % pages * PAGE + [0, 2, 2046, 4094][(at / pages % 4) as usize]
+    }
+
+    fn file(&self, fd: Key) -> &File {
+        &self.files[self.drm[&fd]]
+    }
+
+    fn file_mut(&mut self, fd: Key) -> &mut File {
+        &mut self.files[self.drm[&fd]]
+    }
+
+    /// Somebody has the object, or something that leads to it.
+    fn alive(&self, object: ObjectKey) -> bool {
+        self.buf.values().any(|held| *held == object)
+            || self.maps.values().any(|map| map.object == object)
+            || self
+                .children
+                .values()
+                .any(|child| child.objects.contains(&object))
+            || (self.files.iter()).any(|file| file.handles.values().any(|held| *held == object))
+    }
+
+    fn is_pending(&self, fence: FenceKey) -> bool {
+        matches!(self.fences[fence], State::Pending(..))
+    }
+
+    fn pending(&self) -> impl Iterator<Item = (Time, Time)> + '_ {
+        self.fences.iter().filter_map(|fence| match fence {
+            State::Pending(first, last) => Some((*first, *last)),
+            State::Signaled(..) => None,
+        })
+    }
+
+    /// When a fence has expired for sure.
+    fn expired_by(&self, last: Time) -> Time {
+        last + TIMEOUT + self.driver.late()
+    }
+
+    /// Time when everything is clear again, if a fence is about to expire.
+    pub fn unclear_until(&self, now: Time) -> Option<Time> {
+        if self.is(Mutation::NoExpiry) {
+            return None;
+        }
+        self.pending()
+            .filter(|(first, _)| now + MARGIN >= first + TIMEOUT)
+            .map(|(_, last)| self.expired_by(last))
+            .max()
+    }
+
+    /// A fence may have expired while something was done.
+    pub fn is_unclear(&self, now: Time) -> bool {
+        !self.is(Mutation::NoExpiry)
+            && (self.pending()).any(|(first, _)| now + self.driver.early() >= first + TIMEOUT)
+    }
+
+    /// Time has passed, and all that is about to expire has done so.
+    pub fn expire(&mut self, now: Time) {
+        if self.is(Mutation::NoExpiry) {
+            return;
+        }
+        for fence in 0..self.fences.len() {
+            if let State::Pending(first, last) = self.fences[fence] {
+                if now >= self.expired_by(last) {
+                    self.fences[fence] = State::Signaled(
+                        first + TIMEOUT - self.driver.early(),
+                        self.expired_by(last),
+                    );
+                    if self.is(Mutation::ExpiryForgets) {
+                        for file in &mut self.files {
+                            file.fences.retain(|_, held| *held != fence);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn signal(&mut self, fence: FenceKey, now: Time) {
+        if self.is_pending(fence) {
+            // The end is not known yet.
+            self.fences[fence] = State::Signaled(now, Time::MAX);
+        }
+    }
+
+    fn put_file(&mut self, file: usize, now: Time) {
+        self.files[file].refs -= 1;
+        if self.files[file].refs == 0 {
+            self.files[file].handles.clear();
+            let fences = std::mem::take(&mut self.files[file].fences);
+            if !self.is(Mutation::CloseForgets) {
+                for fence in fences.into_values() {
+                    self.signal(fence, now);
+                }
+            }
+        }
+    }
+
+    fn new_handle(&mut self, file: Key, object: ObjectKey) -> u32 {
+        let new = self.is(Mutation::HandlesAreNew);
+        let file = self.file_mut(file);
+        let handle = if new {
+            file.last_handle + 1
+        } else {
+            (1..)
+                .find(|handle| !file.handles.contains_key(handle))
+                .unwrap_or(0)
+        };
+        file.last_handle = file.last_handle.max(handle);
+        file.handles.insert(handle, object);
+        handle
+    }
+
+    /// Whether an object can be read and written, by its fences.
+    fn idle(&self, object: ObjectKey) -> (bool, bool) {
+        let pending = |write: bool| {
+            (self.objects[object].fences.iter())
+                .any(|(fence, writer)| (!write || *writer) && self.is_pending(*fence))
+        };
+        (!pending(true), !pending(false))
+    }
+
+    fn sync_signaled(&self, sync: &Sync) -> bool {
+        !sync.fences.iter().any(|fence| self.is_pending(*fence))
+    }
+
+    fn ready(&self, idle: (bool, bool), events: Events) -> Reply {
+        Reply::Events {
+            read: events.read() && idle.0,
+            write: events.write() && idle.1,
+        }
+    }
+
+    fn poll_buf(&self, object: ObjectKey, events: Events) -> Reply {
+        let mut idle = self.idle(object);
+        if self.is(Mutation::PollWaitsForReaders) {
+            idle.0 = idle.1;
+        }
+        self.ready(idle, events)
+    }
+
+    fn poll(&self, fd: Fd, events: Events) -> Reply {
+        match fd {
+            Fd::Buf(buf) => self.poll_buf(self.buf[&buf], events),
+            Fd::Sync(sync) => self.ready((self.sync_signaled(&self.sync[&sync]), false), events),
+            Fd::Drm(_) | Fd::None => unreachable!("only DMA-BUFs and sync_files are polled"),
+        }
+    }
+
+    /// The waits that are over, and what they have to return.
+    pub fn over(&self) -> Vec<Key> {
+        (self.waits.iter())
+            .filter(|(_, wait)| {
+                !matches!(
+                    self.waiter(wait),
+                    Reply::Events {
+                        read: false,
+                        write: false
+                    }
+                )
+            })
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
+    /// The waits that are not.
+    pub fn waiting(&self) -> Vec<Key> {
+        let over = self.over();
+        (self.waits.keys().copied())
+            .filter(|wait| !over.contains(wait))
+            .collect()
+    }
+
+    fn waiter(&self, wait: &Waiter) -> Reply {
+        match wait.fd {
+            Waited::Buf(object) => self.poll_buf(object, wait.events),
+            Waited::Sync(key) => {
+                let done = self.sync_signaled(&self.waited[&key]);
+                self.ready((done, false), wait.events)
+            }
+        }
+    }
+
+    /// What has to come back from a call at this time, and what then is.
+    pub fn apply(&mut self, call: &Call, now: Time) -> Reply {
+        self.try_apply(call, now).unwrap_or_else(Reply::Fails)
+    }
+
+    /// The last call was over at this time.
+    pub fn done(&mut self, now: Time) {
+        for fence in &mut self.fences {
+            match fence {
+                State::Pending(_, last) | State::Signaled(_, last) if *last == Time::MAX => {
+                    *last = now
+                }
+                _ => (),
+            }
+        }
+    }
+
+    fn try_apply(&mut self, call: &Call, now: Time) -> Result<Reply, Errno> {
+        match *call {
+            Call::Open { new, render } => {
+                self.files.push(File {
+                    render,
+                    refs: 1,
+                    handles: BTreeMap::new(),
+                    last_handle: 0,
+                    fences: BTreeMap::new(),
+                    next: 1,
+                });
+                self.drm.insert(new, self.files.len() - 1);
+            }
+
+            Call::Dup { of, new } => match of {
+                Fd::Drm(fd) => {
+                    let file = self.drm[&fd];
+                    self.files[file].refs += 1;
+                    self.drm.insert(new, file);
+                }
+                Fd::Buf(fd) => {
+                    self.buf.insert(new, self.buf[&fd]);
+                }
+                Fd::Sync(_) | Fd::None => unreachable!("never made"),
+            },
+
+            Call::Close { fd } => match fd {
+                Fd::Drm(fd) => {
+                    if let Some(file) = self.drm.remove(&fd) {
+                        self.put_file(file, now);
+                    }
+                }
+                Fd::Buf(fd) => {
+                    self.buf.remove(&fd);
+                }
+                Fd::Sync(fd) => {
+                    self.sync.remove(&fd);
+                }
+                Fd::None => unreachable!("never made"),
+            },
+
+            Call::Create { file, shape } => {
+                if self.file(file).render {
+                    return Err(Errno::EACCES);
+                }
+                let (pitch, size) = layout(shape).ok_or(Errno::EINVAL)?;
+                self.objects.push(Object {
+                    size,
+                    offset: false,
+                    words: BTreeMap::new(),
+                    fences: Vec::new(),
+                    buf: None,
+                });
+                let handle = self.new_handle(file, self.objects.len() - 1);
+                return Ok(Reply::Buffer {
+                    handle,
+                    pitch,
+                    size,
+                });
+            }
+
+            Call::GemClose { file, handle, dumb } => {
+                let file = self.file_mut(file);
+                if dumb && file.render {
+                    return Err(Errno::EACCES);
+                }
+                file.handles.remove(&handle).ok_or(Errno::EINVAL)?;
+            }
+
+            Call::Offset { file, handle, .. } => {
+                let file = self.file(file);
+                if file.render {
+                    return Err(Errno::EACCES);
+                }
+                let object = *file.handles.get(&handle).ok_or(Errno::ENOENT)?;
+                self.objects[object].offset = true;
+            }
+
+            Call::Map {
+                of,
+                object,
+                how,
+                new,
+                ..
+            } => {
+                let mut file = None;
+                match of {
+                    Fd::Drm(fd) => {
+                        let held = self.file(fd).handles.values().any(|held| *held == object);
+                        if how == Map::TooLong {
+                            return Err(Errno::EINVAL);
+                        }
+                        if !held {
+                            return Err(Errno::EACCES);
+                        }
+                        file = Some(self.drm[&fd]);
+                    }
+                    Fd::Buf(_) => {
+                        let writable = self.objects[object].buf.is_some_and(|buf| buf.writable);
+                        if !writable && matches!(how, Map::ReadWrite | Map::TooLong) {
+                            return Err(Errno::EACCES);
+                        }
+                        if how == Map::TooLong {
+                            return Err(Errno::EINVAL);
+                        }
+                    }
+                    Fd::Sync(_) | Fd::None => unreachable!("never made"),
+                }
+                if how == Map::Private {
+                    return Err(Errno::EINVAL);
+                }
+                if let Some(file) = file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
+                    self.files[file].refs += 1;
+                }
+                self.maps.insert(
+                    new,
+                    Mapping {
+                        object,
+                        file,
+                        writable: how == Map::ReadWrite,
+                    },
+                );
+            }
+
+            Call::Unmap { map } => {
+                let map = self.maps.remove(&map).ok_or(Errno::EINVAL)?;
+                if let Some(file) = map.file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
+                    self.put_file(file, now);
+                }
+            }
+
+            Call::Read { map, at } => {
+                let words = &self.objects[self.maps[&map].object].words;
+                return Ok(Reply::Word(words.get(&at).copied().unwrap_or(0)));
+            }
+
+            Call::Write { map, at, word } => {
+                let object = self.maps[&map].object;
+                self.objects[object].words.insert(at, word);
+            }
+
+            Call::Export {
+                file,
+                handle,
+                flags,
+                new,
+            } => {
+                let writable = nix::libc::O_RDWR as u32;
+                if flags & !(writable | nix::libc::O_CLOEXEC as u32) != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                let object = *self.file(file).handles.get(&handle).ok_or(Errno::ENOENT)?;
+                let made = &mut self.bufs_made;
+                // There is only one for an object, with the flags of who was first.
+                let buf = self.objects[object].buf.get_or_insert_with(|| {
+                    *made += 1;
+                    Buf {
+                        number: *made,
+                        writable: flags & writable != 0,
+                    }
+                });
+                self.buf.insert(new, object);
+                return Ok(Reply::Buf(buf.number));
+            }
+
+            Call::Import { file, from } => {
+                let object = match from {
+                    Fd::Buf(fd) => self.buf[&fd],
+                    Fd::None => return Err(Errno::EBADF),
+                    _ => return Err(Errno::EINVAL),
+                };
+                let known = (self.file(file).handles.iter())
+                    .find(|(_, held)| **held == object)
+                    .filter(|_| !self.is(Mutation::ImportIsNew))
+                    .map(|(handle, _)| *handle);
+                let handle = match known {
+                    Some(handle) => handle,
+                    None => self.new_handle(file, object),
+                };
+                return Ok(Reply::Handle(handle));
+            }
+
+            Call::Attach {
+                file,
+                handle,
+                flags,
+                pad,
+                form,
+            } => {
+                let id = self.attach((file, handle), flags, pad, now);
+                return match form {
+                    Form::ReadOnly => Err(Errno::EFAULT),
+                    Form::Short => id.map(|_| Reply::Done),
+                    Form::Plain | Form::Long => id.map(Reply::Fence),
+                };
+            }
+
+            Call::Signal { file, id, flags } => {
+                if flags != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                let fence = self
+                    .file_mut(file)
+                    .fences
+                    .remove(&id)
+                    .ok_or(Errno::ENOENT)?;
+                if !self.is_pending(fence) {
+                    return Err(Errno::ETIMEDOUT);
+                }
+                self.signal(fence, now);
+            }
+
+            Call::SyncOut { buf, flags, new } => {
+                if flags & !(READ | WRITE) != 0 || flags == 0 {
+                    return Err(Errno::EINVAL);
+                }
+                let all = flags & WRITE != 0 || self.is(Mutation::SyncOutHasReaders);
+                let fences = (self.objects[self.buf[&buf]].fences.iter())
+                    .filter(|(fence, writer)| (all || *writer) && self.is_pending(*fence))
+                    .map(|(fence, _)| *fence)
+                    .collect();
+                self.sync.insert(new, Sync { fences });
+            }
+
+            Call::SyncIn { buf, from, flags } => {
+                if flags & !(READ | WRITE) != 0 || flags == 0 {
+                    return Err(Errno::EINVAL);
+                }
+                let Fd::Sync(sync) = from else {
+                    return Err(Errno::EINVAL);
+                };
+                let write = flags & WRITE != 0 && !self.is(Mutation::SyncInReads);
+                for fence in self.sync[&sync].fences.clone() {
+                    self.add(self.buf[&buf], fence, write);
+                }
+            }
+
+            Call::Merge {
+                sync,
+                with,
+                flags,
+                pad,
+                new,
+            } => {
+                if flags != 0 || pad != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                let Fd::Sync(with) = with else {
+                    return Err(Errno::ENOENT);
+                };
+                let mut fences = self.sync[&sync].fences.clone();
+                fences.extend(&self.sync[&with].fences);
+                fences.retain(|fence| self.is_pending(*fence));
+                fences.sort_unstable();
+                fences.dedup();
+                self.sync.insert(new, Sync { fences });
+            }
+
+            Call::Info { sync, room, flags } => {
+                if flags != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                return self.info(&self.sync[&sync], room);
+            }
+
+            Call::Poll { fd, events } => return Ok(self.poll(fd, events)),
+
+            Call::Wait { fd, events, new } => {
+                let fd = match fd {
+                    Fd::Buf(buf) => Waited::Buf(self.buf[&buf]),
+                    Fd::Sync(sync) => {
+                        self.waited.insert(new, self.sync[&sync].clone());
+                        Waited::Sync(new)
+                    }
+                    Fd::Drm(_) | Fd::None => unreachable!("only DMA-BUFs and sync_files"),
+                };
+                self.waits.insert(new, Waiter { fd, events });
+            }
+
+            Call::Join { wait } => {
+                let waiter = self.waits.remove(&wait).ok_or(Errno::ESRCH)?;
+                let reply = self.waiter(&waiter);
+                self.waited.remove(&wait);
+                return Ok(reply);
+            }
+
+            Call::Unknown { .. } => return Err(Errno::EINVAL),
+
+            Call::Fork { new } => {
+                let mut files: Vec<_> = self.drm.values().copied().collect();
+                let mut objects: Vec<_> = self.buf.values().copied().collect();
+                for map in self.maps.values() {
+                    objects.push(map.object);
+                    files.extend(map.file.filter(|_| !self.is(Mutation::MapKeepsNothing)));
+                }
+                for file in &files {
+                    self.files[*file].refs += 1;
+                }
+                self.children.insert(new, Child { files, objects });
+            }
+
+            Call::Kill { child } => {
+                let child = self.children.remove(&child).ok_or(Errno::ESRCH)?;
+                for file in child.files {
+                    self.put_file(file, now);
+                }
+            }
+
+            Call::Sleep { until } => self.expire(until),
+        }
+        Ok(Reply::Done)
+    }
+
+    fn attach(
+        &mut self,
+        (fd, handle): (Key, u32),
+        flags: u32,
+        pad: u32,
+        now: Time,
+    ) -> Result<u32, Errno> {
+        if flags & !1 != 0 || (pad != 0 && !self.is(Mutation::PadIgnored)) {
+            return Err(Errno::EINVAL);
+        }
+        let object = *self.file(fd).handles.get(&handle).ok_or(Errno::ENOENT)?;
+        let write = flags != 0;
+        let (read_idle, write_idle) = self.idle(object);
+        let idle = match (write, self.mutation) {
+            (true, Some(Mutation::WritersIgnoreReaders)) => read_idle,
+            (true, _) | (false, Some(Mutation::ReadersConflict)) => write_idle,
+            (false, Some(Mutation::ReadersIgnoreWriters)) => true,
+            (false, _) => read_idle,
+        };
+        if !idle {
+            if self.is(Mutation::FailureTakesId) {
+                self.file_mut(fd).next += 1;
+            }
+            return Err(Errno::EBUSY);
+        }
+        let fence = self.fences.len();
+        // The end is not known yet.
+        self.fences.push(State::Pending(now, Time::MAX));
+        self.add(object, fence, write);
+        let file = self.file_mut(fd);
+        let id = file.next;
+        file.next += 1;
+        file.fences.insert(id, fence);
+        Ok(id)
+    }
+
+    fn add(&mut self, object: ObjectKey, fence: FenceKey, write: bool) {
+        if self.is_pending(fence) {
+            let mut fences = std::mem::take(&mut self.objects[object].fences);
+            fences.retain(|(fence, _)| self.is_pending(*fence));
+            fences.push((fence, write));
+            self.objects[object].fences = fences;
+        }
+    }
+
+    fn info(&self, sync: &Sync, room: u32) -> Result<Reply, Errno> {
+        let signaled = self.sync_signaled(sync);
+        let range = |what: &dyn Fn(FenceKey) -> bool| {
+            let mut fences = sync.fences.clone();
+            fences.retain(|fence| what(*fence));
+            let most = fences.len() as u32;
+            fences.sort_unstable();
+            fences.dedup();
+            (fences.len() as u32, most)
+        };
+        // One that is signalled stands for none.
+        let (all, active, done) = match sync.fences.len() {
+            0 => ((1, 1), (0, 0), (1, 1)),
+            _ => (
+                range(&|_| true),
+                range(&|fence| self.is_pending(fence)),
+                range(&|fence| !self.is_pending(fence)),
+            ),
+        };
+        if room == 0 {
+            return Ok(Reply::Info(Info {
+                signaled,
+                active: all,
+                done: (0, 0),
+                when: None,
+            }));
+        }
+        if room < all.0 {
+            return Err(Errno::EINVAL);
+        }
+        let when = match *sync.fences {
+            [fence] => match self.fences[fence] {
+                State::Signaled(first, last) => Some((first, last)),
+                State::Pending(..) => None,
+            },
+            _ => None,
+        };
+        Ok(Reply::Info(Info {
+            signaled,
+            active,
+            done,
+            when,
+        }))
+    }
+
+    /// What is still open, in an order to close it in: by then, every fence is signalled.
+    pub fn left(&self) -> Vec<Call> {
+        let mut calls = Vec::new();
+        let polls = |calls: &mut Vec<Call>| {
+            for buf in self.buf.keys() {
+                for events in [Events::In, Events::Out, Events::InOut] {
+                    let fd = Fd::Buf(*buf);
+                    calls.push(Call::Poll { fd, events });
+                }
+            }
+            for sync in self.sync.keys() {
+                let (sync, fd, events) = (*sync, Fd::Sync(*sync), Events::In);
+                calls.push(Call::Poll { fd, events });
+                calls.push(Call::Info {
+                    sync,
+                    room: 64,
+                    flags: 0,
+                });
+            }
+        };
+        polls(&mut calls);
+        for (map, mapping) in &self.maps {
+            let map = *map;
+            for at in self.objects[mapping.object].words.keys() {
+                calls.push(Call::Read { map, at: *at });
+            }
+        }
+        for child in self.children.keys() {
+            calls.push(Call::Kill { child: *child });
+        }
+        for fd in self.drm.keys() {
+            calls.push(Call::Close { fd: Fd::Drm(*fd) });
+        }
+        for map in self.maps.keys() {
+            calls.push(Call::Unmap { map: *map });
+        }
+        polls(&mut calls);
+        for fd in self.buf.keys() {
+            calls.push(Call::Close { fd: Fd::Buf(*fd) });
+        }
+        for fd in self.sync.keys() {
+            calls.push(Call::Close { fd: Fd::Sync(*fd) });
+        }
+        calls
+    }
+}
+
+fn pick_id<V>(map: &BTreeMap<u32, V>, nth: Nth) -> u32 {
+    let nth = usize::from(nth).checked_rem(map.len());
+    // None has 1 then.
+    nth.and_then(|nth| map.keys().nth(nth).copied())
+        .unwrap_or(1)
+}
+
+/// The pitch and size of a buffer, or [`None`] if it can't be.
+fn layout(shape: Shape) -> Option<(u32, u64)> {
+    let bytes = shape.bpp.checked_add(7)? / 8;
+    let pitch = shape.width.checked_mul(bytes)?;
+    let size = pitch.checked_mul(shape.height).filter(|size| *size != 0)?;
+    let size = u64::from(size).next_multiple_of(PAGE);
+    (size <= u64::from(u32::MAX)).then_some((pitch, size))
+}
