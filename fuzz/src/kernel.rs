@@ -335,7 +335,7 @@ impl Nodes {
     /// Finds the nodes of VGEM, whichever it is.
     pub fn find() -> Result<Self, String> {
         let find = |kind: &str| {
-            (0..64 + 64)
+            (0..256)
                 .map(|minor| PathBuf::from(format!("/dev/dri/{kind}{minor}")))
                 .find(|path| {
                     File::open(path)
@@ -790,10 +790,19 @@ impl Device for Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        // After a failure there may be some.
+        // After a failure there may be some of these. Closing all files ends all waits.
         for child in self.children.values() {
             let _ = kill(*child, Signal::SIGKILL);
             let _ = waitpid(*child, None);
+        }
+        self.drm.clear();
+        self.maps.clear();
+        for waiter in self
+            .waits
+            .values_mut()
+            .filter(|waiter| waiter.reply.is_none())
+        {
+            let _ = waiter.receiver.recv_timeout(Duration::from_secs(1));
         }
     }
 }

@@ -12,9 +12,10 @@ mod stress;
 mod tests;
 
 use std::{
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
-    thread,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitCode, Stdio},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -23,18 +24,26 @@ use model::{Driver, Mutation};
 use search::{Counts, Kind};
 
 const USAGE: &str = "\
-fuzz DRIVER all SECONDS SEED OUT        a part of the time for each of the following
-fuzz DRIVER sequences SECONDS SEED OUT  sequences of operations, against a model
-fuzz DRIVER expiring SECONDS SEED OUT   the same, with fences that expire
-fuzz DRIVER stress SECONDS SEED OUT     many threads and processes at once
-fuzz DRIVER replay FILE...              sequences that were found before
+fuzz DRIVER all SECONDS SEED OUT
+    a part of the time for each of the following
+fuzz DRIVER sequences SECONDS SEED OUT
+    sequences of operations, against a model
+fuzz DRIVER expiring SECONDS SEED OUT [STEP]
+    the same, with fences that expire, each STEP seeds after the one before
+fuzz DRIVER stress SECONDS SEED OUT
+    many threads and processes at once
+fuzz DRIVER replay FILE...
+    sequences that were found before
 
 DRIVER is c or rust. Sequences that go wrong are written to the directory OUT. With
 FUZZ_MUTATION=NAME the model is wrong, and that has to be found; NAME is one of:
 ";
 
 /// Sequences that wait for time to pass run in so many processes at once.
-const SLEEPERS: u64 = 12;
+const SLEEPERS: usize = 12;
+
+/// What the line with the counts starts with, for the process that started this one.
+const COUNTS: &str = "fuzz counts ";
 
 fn main() -> ExitCode {
     match try_main() {
@@ -90,61 +99,106 @@ fn try_main() -> Result<(), String> {
         return Ok(());
     }
 
-    let [seconds, seed, out] = rest else {
+    let [seconds, seed, out, step @ ..] = rest else {
         return Err(usage());
     };
     let time = Duration::from_secs(seconds.parse().map_err(|_| usage())?);
     let seed: u64 = seed.parse().map_err(|_| usage())?;
-    let out = PathBuf::from(out);
+    let step: usize = match step {
+        [] => 1,
+        [step] => step.parse().map_err(|_| usage())?,
+        _ => return Err(usage()),
+    };
+    let seeds = (seed..).step_by(step);
+    let out = Path::new(out);
     let end = Instant::now() + time;
 
-    match *what {
-        "sequences" => search::search(&options, Kind::Sequence, end, seed, &out),
-        "expiring" => search::search(&options, Kind::Expiring, end, seed, &out),
-        "stress" => stress::stress(&options, end, seed),
-        "all" => all(driver, time, seed, &out),
-        _ => Err(usage()),
-    }
-    .map(|counts| println!("fuzz: {driver}: {what}: {counts}"))
+    let counts = match *what {
+        "sequences" => search::search(&options, Kind::Sequence, end, seeds, out)?,
+        "expiring" => search::search(&options, Kind::Expiring, end, seeds, out)?,
+        "stress" => stress::stress(&options, end, seed)?,
+        "all" => return all(driver, time, seed, out),
+        _ => return Err(usage()),
+    };
+    let counts = serde_json::to_string(&counts).map_err(|error| error.to_string())?;
+    println!("{COUNTS}{counts}");
+    Ok(())
 }
 
 /// Runs each part in processes of its own: first sequences, then many threads.
-fn all(driver: &str, time: Duration, seed: u64, out: &Path) -> Result<Counts, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let part = |what: &str, seconds: u64, seed: u64| {
-        Command::new(&program)
-            .args([driver, what, &seconds.to_string(), &seed.to_string()])
-            .arg(out)
-            .spawn()
-            .map_err(|error| error.to_string())
-    };
+fn all(driver: &str, time: Duration, seed: u64, out: &Path) -> Result<(), String> {
     let before = stress::Leaks::read();
+    let first = time * 3 / 5;
+    let start = |what: &str, time: Duration, seed: u64, step: usize| {
+        let numbers = [time.as_secs(), seed].map(|number| number.to_string());
+        Part::start(
+            Command::new(std::env::current_exe().map_err(|error| error.to_string())?)
+                .args([driver, what, &numbers[0], &numbers[1]])
+                .arg(out)
+                .arg(step.to_string()),
+        )
+    };
 
-    let seconds = time.as_secs() * 3 / 5;
-    let mut parts = vec![part("sequences", seconds, seed)?];
-    for sleeper in 1..=SLEEPERS {
-        // Far from the seeds of the others.
-        parts.push(part("expiring", seconds, seed + (sleeper << 40))?);
+    let sequences = vec![start("sequences", first, seed, 1)?];
+    let mut sleepers = Vec::new();
+    for (_, seed) in (0..SLEEPERS).zip(seed..) {
+        sleepers.push(start("expiring", first, seed, SLEEPERS)?);
     }
-    let mut bad = 0;
-    for mut part in parts {
-        bad += u64::from(!part.wait().is_ok_and(|status| status.success()));
-    }
-    let mut last = part("stress", time.as_secs() - seconds, seed)?;
-    bad += u64::from(!last.wait().is_ok_and(|status| status.success()));
+    let mut good = Part::end(driver, "sequences", sequences);
+    good &= Part::end(driver, "expiring", sleepers);
+    let threads = vec![start("stress", time - first, seed, 1)?];
+    good &= Part::end(driver, "stress", threads);
 
     // What a callback puts is freed a bit later.
-    let mut left = Err(String::new());
-    for _ in 0..50 {
-        left = before.compare();
-        if left.is_ok() {
-            break;
+    let mut tries = 0..50;
+    while let Err(leak) = before.compare() {
+        if tries.next().is_none() {
+            return Err(leak);
         }
         thread::sleep(Duration::from_millis(100));
     }
-    left?;
-    if bad != 0 {
-        return Err(format!("{bad} parts failed"));
+    match good {
+        true => Ok(()),
+        false => Err(format!("{driver}: it went wrong")),
     }
-    Ok(Counts::default())
+}
+
+/// A process, and what it counts.
+struct Part {
+    child: Child,
+    counts: JoinHandle<Option<Counts>>,
+}
+
+impl Part {
+    fn start(command: &mut Command) -> Result<Self, String> {
+        let mut child =
+            (command.stdout(Stdio::piped()).spawn()).map_err(|error| error.to_string())?;
+        let lines = BufReader::new(child.stdout.take().ok_or("there is no pipe")?).lines();
+        let counts = thread::spawn(|| {
+            let mut counts = None;
+            for line in lines.map_while(Result::ok) {
+                match line.strip_prefix(COUNTS) {
+                    Some(json) => counts = serde_json::from_str(json).ok(),
+                    None => println!("{line}"),
+                }
+            }
+            counts
+        });
+        Ok(Self { child, counts })
+    }
+
+    /// Whether all parts went well.
+    fn end(driver: &str, what: &str, parts: Vec<Self>) -> bool {
+        let mut good = true;
+        let mut sum = Counts::default();
+        for mut part in parts {
+            let status = part.child.wait();
+            match part.counts.join() {
+                Ok(Some(counts)) if status.is_ok_and(|status| status.success()) => sum += counts,
+                _ => good = false,
+            }
+        }
+        println!("fuzz: {driver}: {what}: {sum}");
+        good
+    }
 }

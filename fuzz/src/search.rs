@@ -5,6 +5,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt, fs,
+    ops::AddAssign,
     path::Path,
     time::{Duration, Instant},
 };
@@ -13,6 +14,7 @@ use proptest::{
     strategy::{BoxedStrategy, Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     kernel::{open_files, Kernel},
@@ -37,11 +39,19 @@ impl Kind {
 }
 
 /// What was done.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub runs: u64,
     pub calls: u64,
     pub slow: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.runs += more.runs;
+        self.calls += more.calls;
+        self.slow += more.slow;
+    }
 }
 
 impl fmt::Display for Counts {
@@ -115,12 +125,12 @@ impl Shrink {
     };
 }
 
-/// Runs sequences until time is up or one goes wrong. Each has a seed of its own, from `seed` on.
+/// Runs sequences until time is up or one goes wrong, each with one of the seeds.
 pub fn search(
     options: &Options,
     kind: Kind,
     end: Instant,
-    seed: u64,
+    mut seeds: impl Iterator<Item = u64>,
     out: &Path,
 ) -> Result<Counts, String> {
     let limit = match kind {
@@ -129,7 +139,6 @@ pub fn search(
     };
     let strategy = kind.strategy();
     let counts = Cell::new(Counts::default());
-    let mut seeds = seed..;
     let mut told = Instant::now();
 
     while let Some(seed) = seeds.next().filter(|_| Instant::now() < end) {

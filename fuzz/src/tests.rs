@@ -2,7 +2,7 @@
 
 //! Tests of the model and of the search, which need no device.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use nix::errno::Errno;
 use proptest::strategy::{BoxedStrategy, Strategy, ValueTree};
@@ -89,7 +89,31 @@ fn a_wrong_model_is_found_and_the_sequence_is_short() {
     }
 }
 
-/// A model, what it is to be told next, and the time.
+/// The sequences in `regressions/` are good, and one of them is not for each wrong model.
+#[test]
+fn the_sequences_that_are_kept_find_every_wrong_model() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions");
+    let sequences: Vec<Vec<Op>> = fs::read_dir(directory)
+        .expect("there is such a directory")
+        .map(|entry| fs::read_to_string(entry.expect("an entry").path()).expect("a text"))
+        .map(|text| serde_json::from_str(&text).expect("a sequence"))
+        .collect();
+    let wrong = |mutation| {
+        (sequences.iter())
+            .filter(|ops| {
+                seq::run(&mut Simulation::new(), Driver::Rust, mutation, ops)
+                    .0
+                    .is_err()
+            })
+            .count()
+    };
+    assert_eq!(wrong(None), 0);
+    for mutation in Mutation::ALL {
+        assert_ne!(wrong(Some(mutation)), 0, "{mutation:?}");
+    }
+}
+
+/// A model, and the time.
 struct Told {
     model: Model,
     now: Time,
