@@ -30,7 +30,7 @@ use nix::{
 };
 
 use crate::{
-    model::{Call, Fd, Info, Key, Reply, Time, SECOND},
+    model::{Call, Fd, Info, Key, Reply, Time, ROOM, SECOND},
     op::{Events, Form, Map},
     seq::Device,
 };
@@ -266,13 +266,16 @@ fn is_name(array: &[u8; 32], name: &str) -> bool {
 }
 
 pub fn info(sync: impl AsFd, room: u32, flags: u32) -> Result<Reply, Errno> {
-    let mut fences = [FenceInfo {
-        obj_name: [0; 32],
-        driver_name: [0; 32],
-        status: -1,
-        flags: 0,
-        timestamp_ns: 0,
-    }; 64];
+    let mut fences = vec![
+        FenceInfo {
+            obj_name: [0; 32],
+            driver_name: [0; 32],
+            status: -1,
+            flags: 0,
+            timestamp_ns: 0,
+        };
+        ROOM as usize
+    ];
     assert!(room as usize <= fences.len());
     let mut args = FileInfo {
         name: [0; 32],

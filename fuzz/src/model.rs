@@ -24,6 +24,9 @@ const TIMEOUT: Time = 10 * SECOND;
 /// Nothing is asked of fences that are this near to their end.
 const MARGIN: Time = SECOND;
 
+/// More fences than there ever are in a sync_file.
+pub const ROOM: u32 = 512;
+
 pub const READ: u32 = 1;
 pub const WRITE: u32 = 2;
 
@@ -318,9 +321,16 @@ struct Object {
     /// User space knows the offset to map it by.
     offset: bool,
     words: BTreeMap<u64, u16>,
-    /// Fences, and whether they are writers'. The kernel may have less of them twice.
-    fences: Vec<(FenceKey, bool)>,
+    fences: BTreeMap<FenceKey, Use>,
     buf: Option<Buf>,
+}
+
+/// What for a fence was added to a buffer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    write: bool,
+    /// How often. The kernel may have it less often, but has it.
+    times: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -329,10 +339,10 @@ struct Buf {
     writable: bool,
 }
 
-/// A fence that is there twice may count once.
+/// Fences, and how often they may be there.
 #[derive(Clone, Debug)]
 struct Sync {
-    fences: Vec<FenceKey>,
+    fences: BTreeMap<FenceKey, u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -574,11 +584,17 @@ impl Model {
                     new,
                 }
             }
-            Op::Info { sync, room, flags } => Call::Info {
-                sync: pick(&self.sync, sync)?,
-                room,
-                flags,
-            },
+            Op::Info { sync, room, flags } => {
+                let sync = pick(&self.sync, sync)?;
+                let (least, most) = self.count(&self.sync[&sync], |_| true);
+                // It is not known what fits then.
+                let room = if (least..most).contains(&room) && room != 0 {
+                    ROOM
+                } else {
+                    room
+                };
+                Call::Info { sync, room, flags }
+            }
             Op::CloseSync { sync } => Call::Close {
                 fd: Fd::Sync(pick(&self.sync, sync)?),
             },
@@ -771,13 +787,13 @@ impl Model {
     fn idle(&self, object: ObjectKey) -> (bool, bool) {
         let pending = |write: bool| {
             (self.objects[object].fences.iter())
-                .any(|(fence, writer)| (!write || *writer) && self.is_pending(*fence))
+                .any(|(fence, used)| (!write || used.write) && self.is_pending(*fence))
         };
         (!pending(true), !pending(false))
     }
 
     fn sync_signaled(&self, sync: &Sync) -> bool {
-        !sync.fences.iter().any(|fence| self.is_pending(*fence))
+        !sync.fences.keys().any(|fence| self.is_pending(*fence))
     }
 
     fn ready(&self, idle: (bool, bool), events: Events) -> Reply {
@@ -904,7 +920,7 @@ impl Model {
                     size,
                     offset: false,
                     words: BTreeMap::new(),
-                    fences: Vec::new(),
+                    fences: BTreeMap::new(),
                     buf: None,
                 });
                 let handle = self.new_handle(file, self.objects.len() - 1);
@@ -1072,8 +1088,8 @@ impl Model {
                 }
                 let all = flags & WRITE != 0 || self.is(Mutation::SyncOutHasReaders);
                 let fences = (self.objects[self.buf[&buf]].fences.iter())
-                    .filter(|(fence, writer)| (all || *writer) && self.is_pending(*fence))
-                    .map(|(fence, _)| *fence)
+                    .filter(|(fence, used)| (all || used.write) && self.is_pending(**fence))
+                    .map(|(fence, used)| (*fence, used.times))
                     .collect();
                 self.sync.insert(new, Sync { fences });
             }
@@ -1086,8 +1102,8 @@ impl Model {
                     return Err(Errno::EINVAL);
                 };
                 let write = flags & WRITE != 0 && !self.is(Mutation::SyncInReads);
-                for fence in self.sync[&sync].fences.clone() {
-                    self.add(self.buf[&buf], fence, write);
+                for (fence, times) in self.sync[&sync].fences.clone() {
+                    self.add(self.buf[&buf], fence, Use { write, times });
                 }
             }
 
@@ -1104,11 +1120,12 @@ impl Model {
                 let Fd::Sync(with) = with else {
                     return Err(Errno::ENOENT);
                 };
-                let mut fences = self.sync[&sync].fences.clone();
-                fences.extend(&self.sync[&with].fences);
-                fences.retain(|fence| self.is_pending(*fence));
-                fences.sort_unstable();
-                fences.dedup();
+                let fences = [sync, with]
+                    .iter()
+                    .flat_map(|sync| self.sync[sync].fences.keys())
+                    .filter(|fence| self.is_pending(**fence))
+                    .map(|fence| (*fence, 1))
+                    .collect();
                 self.sync.insert(new, Sync { fences });
             }
 
@@ -1195,7 +1212,7 @@ impl Model {
         let fence = self.fences.len();
         // The end is not known yet.
         self.fences.push(State::Pending(now, Time::MAX));
-        self.add(object, fence, write);
+        self.add(object, fence, Use { write, times: 1 });
         let file = self.file_mut(fd);
         let id = file.next;
         file.next += 1;
@@ -1203,58 +1220,51 @@ impl Model {
         Ok(id)
     }
 
-    fn add(&mut self, object: ObjectKey, fence: FenceKey, write: bool) {
+    fn add(&mut self, object: ObjectKey, fence: FenceKey, more: Use) {
         if self.is_pending(fence) {
-            let mut fences = std::mem::take(&mut self.objects[object].fences);
-            fences.retain(|(fence, _)| self.is_pending(*fence));
-            fences.push((fence, write));
-            self.objects[object].fences = fences;
+            let used = self.objects[object].fences.entry(fence).or_default();
+            used.write |= more.write;
+            used.times = used.times.saturating_add(more.times);
         }
+    }
+
+    /// How many fences of some kind there are: at least, and at most.
+    fn count(&self, sync: &Sync, what: impl Fn(FenceKey) -> bool) -> (u32, u32) {
+        (sync.fences.iter())
+            .filter(|(fence, _)| what(**fence))
+            .fold((0, 0), |(least, most), (_, times)| {
+                (least + 1, u32::saturating_add(most, *times))
+            })
     }
 
     fn info(&self, sync: &Sync, room: u32) -> Result<Reply, Errno> {
         let signaled = self.sync_signaled(sync);
-        let range = |what: &dyn Fn(FenceKey) -> bool| {
-            let mut fences = sync.fences.clone();
-            fences.retain(|fence| what(*fence));
-            let most = fences.len() as u32;
-            fences.sort_unstable();
-            fences.dedup();
-            (fences.len() as u32, most)
-        };
+        let (mut all, mut done) = (
+            self.count(sync, |_| true),
+            self.count(sync, |fence| !self.is_pending(fence)),
+        );
+        let active = self.count(sync, |fence| self.is_pending(fence));
         // One that is signalled stands for none.
-        let (all, active, done) = match sync.fences.len() {
-            0 => ((1, 1), (0, 0), (1, 1)),
-            _ => (
-                range(&|_| true),
-                range(&|fence| self.is_pending(fence)),
-                range(&|fence| !self.is_pending(fence)),
-            ),
-        };
-        if room == 0 {
-            return Ok(Reply::Info(Info {
-                signaled,
-                active: all,
-                done: (0, 0),
-                when: None,
-            }));
+        if sync.fences.is_empty() {
+            (all, done) = ((1, 1), (1, 1));
         }
-        if room < all.0 {
-            return Err(Errno::EINVAL);
-        }
-        let when = match *sync.fences {
-            [fence] => match self.fences[fence] {
-                State::Signaled(first, last) => Some((first, last)),
-                State::Pending(..) => None,
-            },
-            _ => None,
-        };
-        Ok(Reply::Info(Info {
+        let mut info = Info {
             signaled,
             active,
             done,
-            when,
-        }))
+            when: None,
+        };
+        if room == 0 {
+            (info.active, info.done) = (all, (0, 0));
+        } else if room < all.0 {
+            return Err(Errno::EINVAL);
+        } else if all == (1, 1) {
+            let fence = sync.fences.keys().next().map(|fence| self.fences[*fence]);
+            if let Some(State::Signaled(first, last)) = fence {
+                info.when = Some((first, last));
+            }
+        }
+        Ok(Reply::Info(info))
     }
 
     /// What is still open, in an order to close it in: by then, every fence is signalled.
@@ -1272,7 +1282,7 @@ impl Model {
                 calls.push(Call::Poll { fd, events });
                 calls.push(Call::Info {
                     sync,
-                    room: 64,
+                    room: ROOM,
                     flags: 0,
                 });
             }

@@ -8,6 +8,8 @@
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::model::ROOM;
+
 /// The Nth of what there is, or of those of them that are good for the operation.
 pub type Nth = u8;
 
@@ -332,7 +334,7 @@ fn op() -> impl Strategy<Value = Op> + Clone {
             .prop_map(|(buf, from, flags)| Op::SyncIn { buf, from, flags }),
         5 => (nth(), prop_oneof![9 => nth().prop_map(Any::Sync), 1 => any_fd()], pad(), pad())
             .prop_map(|(sync, with, flags, pad)| Op::Merge { sync, with, flags, pad }),
-        7 => (nth(), prop_oneof![1 => Just(0u32), 1 => Just(1), 3 => Just(64)], pad())
+        7 => (nth(), prop_oneof![1 => Just(0u32), 1 => Just(1), 3 => Just(ROOM)], pad())
             .prop_map(|(sync, room, flags)| Op::Info { sync, room, flags }),
         2 => nth().prop_map(|sync| Op::CloseSync { sync }),
         9 => (nth(), events()).prop_map(|(buf, events)| Op::PollBuf { buf, events }),

@@ -28,7 +28,7 @@ use nix::{
 
 use crate::{
     kernel::{self, now, open_files, Nodes},
-    model::{Driver, Time, READ, SECOND, WRITE},
+    model::{Driver, Reply, Time, READ, ROOM, SECOND, WRITE},
     op::{Events, Map},
     search::Counts,
     Options,
@@ -641,9 +641,9 @@ fn roam(field: &Field, thread: usize, seed: u64) -> Result<Log, Wrong> {
                 let flags = [READ, WRITE, READ | WRITE][rng.below(3)];
                 match must("export a sync_file", kernel::sync_out(dma_buf, flags))? {
                     Some(sync) if log.syncs.len() < 16 => {
-                        let room = if rng.one_in(2) { 64 } else { 0 };
+                        let room = if rng.one_in(2) { ROOM } else { 0 };
                         let info = must("info", kernel::info(&sync, room, 0))?;
-                        if matches!(info, crate::model::Reply::Odd(_)) {
+                        if matches!(info, Reply::Odd(_)) {
                             return wrong("info", info);
                         }
                         log.syncs.push(sync);
