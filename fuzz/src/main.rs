@@ -145,9 +145,19 @@ fn all(driver: &str, time: Duration, seed: u64, out: &Path) -> Result<(), String
         sleepers.push(start("expiring", first, seed, SLEEPERS)?);
     }
     let mut good = Part::end(driver, "sequences", sequences);
+    if !good {
+        // What is wrong is known, and they take long to find the same.
+        for sleeper in &mut sleepers {
+            let _ = sleeper.child.kill();
+        }
+    }
     good &= Part::end(driver, "expiring", sleepers);
     let threads = vec![start("stress", time - first, seed, 1)?];
     good &= Part::end(driver, "stress", threads);
+
+    if !good {
+        return Err(format!("{driver}: not all is as it has to be"));
+    }
 
     // What a callback puts is freed a bit later.
     let mut tries = 0..50;
@@ -157,10 +167,7 @@ fn all(driver: &str, time: Duration, seed: u64, out: &Path) -> Result<(), String
         }
         thread::sleep(Duration::from_millis(100));
     }
-    match good {
-        true => Ok(()),
-        false => Err(format!("{driver}: it went wrong")),
-    }
+    Ok(())
 }
 
 /// A process, and what it counts.
@@ -198,7 +205,8 @@ impl Part {
                 _ => good = false,
             }
         }
-        println!("fuzz: {driver}: {what}: {sum}");
+        let bad = if good { "" } else { ", and failed" };
+        println!("fuzz: {driver}: {what}: {sum}{bad}");
         good
     }
 }

@@ -111,7 +111,7 @@ impl Shrink {
     /// Each try takes as long as fences need to expire.
     const LONG: Self = Self {
         tries: 4096,
-        milliseconds: 300_000,
+        milliseconds: 150_000,
     };
     #[cfg(test)]
     pub const FOR_EVER: Self = Self {
