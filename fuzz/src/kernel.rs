@@ -144,24 +144,13 @@ pub fn create(
     height: u32,
     bpp: u32,
 ) -> Result<(u32, u32, u64), Errno> {
-    let mut args = CreateDumb {
-        height,
-        width,
-        bpp,
-        flags: 0,
-        handle: 0,
-        pitch: 0,
-        size: 0,
-    };
+    let mut args = CreateDumb { height, width, bpp, flags: 0, handle: 0, pitch: 0, size: 0 };
     ioctl(file, CREATE_DUMB, &mut args)?;
     Ok((args.handle, args.pitch, args.size))
 }
 
 pub fn gem_close(file: impl AsFd, handle: u32) -> Result<(), Errno> {
-    let mut args = Two {
-        first: handle,
-        second: 0,
-    };
+    let mut args = Two { first: handle, second: 0 };
     ioctl(file, GEM_CLOSE, &mut args)
 }
 
@@ -170,33 +159,20 @@ fn destroy(file: impl AsFd, mut handle: u32) -> Result<(), Errno> {
 }
 
 pub fn export(file: impl AsFd, handle: u32, flags: u32) -> Result<Option<OwnedFd>, Errno> {
-    let mut args = PrimeHandle {
-        handle,
-        flags,
-        fd: -1,
-    };
+    let mut args = PrimeHandle { handle, flags, fd: -1 };
     ioctl(file, HANDLE_TO_FD, &mut args)?;
     Ok(new_fd(args.fd))
 }
 
 pub fn import(file: impl AsFd, fd: RawFd) -> Result<u32, Errno> {
-    let mut args = PrimeHandle {
-        handle: 0,
-        flags: 0,
-        fd,
-    };
+    let mut args = PrimeHandle { handle: 0, flags: 0, fd };
     ioctl(file, FD_TO_HANDLE, &mut args)?;
     Ok(args.handle)
 }
 
 /// [`Err`] has [`None`] if `out_fence` was written to all the same.
 pub fn attach(file: impl AsFd, handle: u32, flags: u32, pad: u32) -> Result<u32, Option<Errno>> {
-    let mut args = Attach {
-        handle,
-        flags,
-        out_fence: UNTOUCHED,
-        pad,
-    };
+    let mut args = Attach { handle, flags, out_fence: UNTOUCHED, pad };
     match ioctl(file, iowr(b'd', ATTACH, size_of::<Attach>()), &mut args) {
         Ok(()) => Ok(args.out_fence),
         Err(error) => Err((args.out_fence == UNTOUCHED).then_some(error)),
@@ -204,10 +180,7 @@ pub fn attach(file: impl AsFd, handle: u32, flags: u32, pad: u32) -> Result<u32,
 }
 
 pub fn signal(file: impl AsFd, id: u32, flags: u32) -> Result<(), Errno> {
-    let mut args = Two {
-        first: id,
-        second: flags,
-    };
+    let mut args = Two { first: id, second: flags };
     ioctl(file, SIGNAL, &mut args)
 }
 
@@ -252,10 +225,9 @@ pub fn ready(
         }
     }
     match fds[0].revents() {
-        Some(events) if flags.contains(events) => Ok((
-            events.contains(PollFlags::POLLIN),
-            events.contains(PollFlags::POLLOUT),
-        )),
+        Some(events) if flags.contains(events) => {
+            Ok((events.contains(PollFlags::POLLIN), events.contains(PollFlags::POLLOUT)))
+        }
         _ => Err("poll() returned what was not asked for"),
     }
 }
@@ -265,7 +237,9 @@ fn is_name(array: &[u8; 32], name: &str) -> bool {
     array.split(|byte| *byte == 0).next() == Some(name.as_bytes())
 }
 
-pub fn info(sync: impl AsFd, room: u32, flags: u32) -> Result<Reply, Errno> {
+/// With `alone`, nobody else signals the fences; else one may be signalled after the kernel took its
+/// names, and before it takes its status.
+pub fn info(sync: impl AsFd, room: u32, flags: u32, alone: bool) -> Result<Reply, Errno> {
     let mut fences = vec![
         FenceInfo {
             obj_name: [0; 32],
@@ -304,18 +278,24 @@ pub fn info(sync: impl AsFd, room: u32, flags: u32) -> Result<Reply, Errno> {
 
     let (mut active, mut done) = (0, 0);
     for fence in &fences[..count as usize] {
-        let (driver, timeline) = match fence.status {
+        let is = |driver, timeline| {
+            is_name(&fence.driver_name, driver) && is_name(&fence.obj_name, timeline)
+        };
+        let mut named = false;
+        match fence.status {
             0 if fence.timestamp_ns == 0 => {
                 active += 1;
-                ("vgem", "unbound")
+                named |= is("vgem", "unbound");
             }
             1 => {
                 done += 1;
-                ("detached-driver", "signaled-timeline")
+                named |= is("detached-driver", "signaled-timeline");
+                named |= !alone && is("vgem", "unbound");
+                named |= !alone && is("vgem", "signaled-timeline");
             }
             _ => return Ok(Reply::Odd("a fence has a bad status")),
-        };
-        if !is_name(&fence.driver_name, driver) || !is_name(&fence.obj_name, timeline) {
+        }
+        if !named {
             return Ok(Reply::Odd("a fence has a bad name"));
         }
     }
@@ -346,10 +326,7 @@ impl Nodes {
                 })
                 .ok_or(format!("there is no {kind} node of VGEM in /dev/dri"))
         };
-        Ok(Self {
-            primary: find("card")?,
-            render: find("renderD")?,
-        })
+        Ok(Self { primary: find("card")?, render: find("renderD")? })
     }
 
     pub fn open(&self, render: bool) -> Result<OwnedFd, Errno> {
@@ -424,11 +401,7 @@ impl Drop for Mapping {
 }
 
 pub fn map(fd: impl AsFd, size: usize, offset: u64, how: Map) -> Result<Mapping, Errno> {
-    let size = if how == Map::TooLong {
-        size + PAGE
-    } else {
-        size
-    };
+    let size = if how == Map::TooLong { size + PAGE } else { size };
     let prot = match how {
         Map::ReadWrite | Map::TooLong => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
         Map::ReadOnly | Map::Private => ProtFlags::PROT_READ,
@@ -505,11 +478,7 @@ impl Kernel {
             start.cast::<Attach>().write(args);
             mprotect(start, size, ProtFlags::PROT_READ)?;
         }
-        ioctl_raw(
-            file,
-            iowr(b'd', ATTACH, size_of::<Attach>()),
-            start.as_ptr(),
-        )
+        ioctl_raw(file, iowr(b'd', ATTACH, size_of::<Attach>()), start.as_ptr())
     }
 
     fn attach(&self, file: Key, args: Attach, form: Form) -> Result<Reply, Errno> {
@@ -525,18 +494,12 @@ impl Kernel {
                 Ok(Reply::Done)
             }
             Form::Short => {
-                let mut short = Two {
-                    first: args.handle,
-                    second: args.flags,
-                };
+                let mut short = Two { first: args.handle, second: args.flags };
                 ioctl(file, iowr(b'd', ATTACH, size_of::<Two>()), &mut short)?;
                 Ok(Reply::Done)
             }
             Form::Long => {
-                let mut long = LongAttach {
-                    args,
-                    more: [UNTOUCHED; 4],
-                };
+                let mut long = LongAttach { args, more: [UNTOUCHED; 4] };
                 let result = ioctl(file, iowr(b'd', ATTACH, size_of::<LongAttach>()), &mut long);
                 if long.more != [UNTOUCHED; 4] {
                     return Ok(Reply::Odd("an attach wrote behind its arguments"));
@@ -558,11 +521,7 @@ impl Kernel {
             Call::Create { file, shape } => {
                 let (handle, pitch, size) =
                     create(&self.drm[&file], shape.width, shape.height, shape.bpp)?;
-                return Ok(Reply::Buffer {
-                    handle,
-                    pitch,
-                    size,
-                });
+                return Ok(Reply::Buffer { handle, pitch, size });
             }
 
             Call::GemClose { file, handle, dumb } => {
@@ -574,16 +533,8 @@ impl Kernel {
                 }
             }
 
-            Call::Offset {
-                file,
-                handle,
-                object,
-            } => {
-                let mut args = MapDumb {
-                    handle,
-                    pad: 0,
-                    offset: 0,
-                };
+            Call::Offset { file, handle, object } => {
+                let mut args = MapDumb { handle, pad: 0, offset: 0 };
                 ioctl(&self.drm[&file], MAP_DUMB, &mut args)?;
                 if let Some(object) = object {
                     if *self.offsets.entry(object).or_insert(args.offset) != args.offset {
@@ -592,13 +543,7 @@ impl Kernel {
                 }
             }
 
-            Call::Map {
-                of,
-                object,
-                size,
-                how,
-                new,
-            } => {
+            Call::Map { of, object, size, how, new } => {
                 let offset = match of {
                     Fd::Drm(_) => self.offsets[&object],
                     _ => 0,
@@ -614,12 +559,7 @@ impl Kernel {
 
             Call::Write { map, at, word } => self.maps[&map].write(at, word),
 
-            Call::Export {
-                file,
-                handle,
-                flags,
-                new,
-            } => {
+            Call::Export { file, handle, flags, new } => {
                 let Some(buf) = export(&self.drm[&file], handle, flags)? else {
                     return no_fd();
                 };
@@ -655,19 +595,8 @@ impl Kernel {
                 Fd::None => None,
             }),
 
-            Call::Attach {
-                file,
-                handle,
-                flags,
-                pad,
-                form,
-            } => {
-                let args = Attach {
-                    handle,
-                    flags,
-                    out_fence: UNTOUCHED,
-                    pad,
-                };
+            Call::Attach { file, handle, flags, pad, form } => {
+                let args = Attach { handle, flags, out_fence: UNTOUCHED, pad };
                 return self.attach(file, args, form);
             }
 
@@ -684,13 +613,7 @@ impl Kernel {
                 sync_in(&self.buf[&buf], self.raw(from), flags)?;
             }
 
-            Call::Merge {
-                sync,
-                with,
-                flags,
-                pad,
-                new,
-            } => {
+            Call::Merge { sync, with, flags, pad, new } => {
                 let merged = merge(&self.sync[&sync], self.raw(with), flags, pad)?;
                 let Some(merged) = merged else {
                     return no_fd();
@@ -698,7 +621,7 @@ impl Kernel {
                 self.sync.insert(new, merged);
             }
 
-            Call::Info { sync, room, flags } => return info(&self.sync[&sync], room, flags),
+            Call::Info { sync, room, flags } => return info(&self.sync[&sync], room, flags, true),
 
             Call::Poll { fd, events } => {
                 let fd = self.fd(fd).ok_or(Errno::EBADF)?;
@@ -715,13 +638,7 @@ impl Kernel {
                     drop(fd);
                     let _ = sender.send(reply);
                 });
-                self.waits.insert(
-                    new,
-                    Waiter {
-                        receiver,
-                        reply: None,
-                    },
-                );
+                self.waits.insert(new, Waiter { receiver, reply: None });
             }
 
             Call::Join { wait } => {
@@ -734,15 +651,8 @@ impl Kernel {
             }
 
             Call::Unknown { file, number } => {
-                let mut args = Two {
-                    first: 0,
-                    second: 0,
-                };
-                ioctl(
-                    &self.drm[&file],
-                    iowr(b'd', number, size_of::<Two>()),
-                    &mut args,
-                )?;
+                let mut args = Two { first: 0, second: 0 };
+                ioctl(&self.drm[&file], iowr(b'd', number, size_of::<Two>()), &mut args)?;
             }
 
             // SAFETY: The child makes system calls only.
@@ -800,11 +710,7 @@ impl Drop for Kernel {
         }
         self.drm.clear();
         self.maps.clear();
-        for waiter in self
-            .waits
-            .values_mut()
-            .filter(|waiter| waiter.reply.is_none())
-        {
+        for waiter in self.waits.values_mut().filter(|waiter| waiter.reply.is_none()) {
             let _ = waiter.receiver.recv_timeout(Duration::from_secs(1));
         }
     }

@@ -92,10 +92,7 @@ fn try_main() -> Result<(), String> {
         for file in rest {
             search::replay(&options, Path::new(file))?;
         }
-        println!(
-            "fuzz: {driver}: {} sequences found before: good",
-            rest.len()
-        );
+        println!("fuzz: {driver}: {} sequences found before: good", rest.len());
         return Ok(());
     }
 

@@ -121,119 +121,31 @@ pub enum Fd {
 /// A system call, or a few that belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
-    Open {
-        new: Key,
-        render: bool,
-    },
-    Create {
-        file: Key,
-        shape: Shape,
-    },
-    GemClose {
-        file: Key,
-        handle: u32,
-        dumb: bool,
-    },
-    Offset {
-        file: Key,
-        handle: u32,
-        object: Option<usize>,
-    },
-    Map {
-        of: Fd,
-        object: usize,
-        size: u64,
-        how: Map,
-        new: Key,
-    },
-    Unmap {
-        map: Key,
-    },
-    Read {
-        map: Key,
-        at: u64,
-    },
-    Write {
-        map: Key,
-        at: u64,
-        word: u16,
-    },
-    Export {
-        file: Key,
-        handle: u32,
-        flags: u32,
-        new: Key,
-    },
-    Import {
-        file: Key,
-        from: Fd,
-    },
-    Dup {
-        of: Fd,
-        new: Key,
-    },
-    Close {
-        fd: Fd,
-    },
-    Attach {
-        file: Key,
-        handle: u32,
-        flags: u32,
-        pad: u32,
-        form: Form,
-    },
-    Signal {
-        file: Key,
-        id: u32,
-        flags: u32,
-    },
-    SyncOut {
-        buf: Key,
-        flags: u32,
-        new: Key,
-    },
-    SyncIn {
-        buf: Key,
-        from: Fd,
-        flags: u32,
-    },
-    Merge {
-        sync: Key,
-        with: Fd,
-        flags: u32,
-        pad: u32,
-        new: Key,
-    },
-    Info {
-        sync: Key,
-        room: u32,
-        flags: u32,
-    },
-    Poll {
-        fd: Fd,
-        events: Events,
-    },
-    Wait {
-        fd: Fd,
-        events: Events,
-        new: Key,
-    },
-    Join {
-        wait: Key,
-    },
-    Unknown {
-        file: Key,
-        number: u8,
-    },
-    Fork {
-        new: Key,
-    },
-    Kill {
-        child: Key,
-    },
-    Sleep {
-        until: Time,
-    },
+    Open { new: Key, render: bool },
+    Create { file: Key, shape: Shape },
+    GemClose { file: Key, handle: u32, dumb: bool },
+    Offset { file: Key, handle: u32, object: Option<usize> },
+    Map { of: Fd, object: usize, size: u64, how: Map, new: Key },
+    Unmap { map: Key },
+    Read { map: Key, at: u64 },
+    Write { map: Key, at: u64, word: u16 },
+    Export { file: Key, handle: u32, flags: u32, new: Key },
+    Import { file: Key, from: Fd },
+    Dup { of: Fd, new: Key },
+    Close { fd: Fd },
+    Attach { file: Key, handle: u32, flags: u32, pad: u32, form: Form },
+    Signal { file: Key, id: u32, flags: u32 },
+    SyncOut { buf: Key, flags: u32, new: Key },
+    SyncIn { buf: Key, from: Fd, flags: u32 },
+    Merge { sync: Key, with: Fd, flags: u32, pad: u32, new: Key },
+    Info { sync: Key, room: u32, flags: u32 },
+    Poll { fd: Fd, events: Events },
+    Wait { fd: Fd, events: Events, new: Key },
+    Join { wait: Key },
+    Unknown { file: Key, number: u8 },
+    Fork { new: Key },
+    Kill { child: Key },
+    Sleep { until: Time },
 }
 
 /// What comes back. What has to come back may be a range.
@@ -253,6 +165,11 @@ pub enum Reply {
     Buf(usize),
     Word(u16),
     Events {
+        read: bool,
+        write: bool,
+    },
+    /// What has to come back is one of these, or both.
+    SomeOf {
         read: bool,
         write: bool,
     },
@@ -285,6 +202,9 @@ impl Reply {
                         (Some(a), Some(b)) => a.0 <= b.0 && b.1 <= a.1,
                         _ => true,
                     }
+            }
+            (Self::SomeOf { read, write }, Self::Events { read: is_read, write: is_write }) => {
+                (*read || !is_read) && (*write || !is_write) && (*is_read || *is_write)
             }
             (a, b) => a == b,
         }
@@ -380,6 +300,8 @@ pub struct Model {
     objects: Vec<Object>,
     fences: Vec<State>,
     bufs_made: usize,
+    /// How many fences the last call but joins signalled.
+    signaled: usize,
     next: Key,
     /// All that follow are by key.
     drm: BTreeMap<Key, usize>,
@@ -406,6 +328,7 @@ impl Model {
             objects: Vec::new(),
             fences: Vec::new(),
             bufs_made: 0,
+            signaled: 0,
             next: 0,
             drm: BTreeMap::new(),
             buf: BTreeMap::new(),
@@ -442,9 +365,7 @@ impl Model {
                 let of = Fd::Drm(pick(&self.drm, file)?);
                 Call::Dup { of, new }
             }
-            Op::Close { file } => Call::Close {
-                fd: Fd::Drm(pick(&self.drm, file)?),
-            },
+            Op::Close { file } => Call::Close { fd: Fd::Drm(pick(&self.drm, file)?) },
             Op::Create { file, shape } => {
                 let file = self.pick_file(file, |file| !file.render)?;
                 room(self.file(file).handles.len())?;
@@ -457,11 +378,7 @@ impl Model {
             Op::Offset { file, handle } => {
                 let file = self.pick_file(file, |file| !file.render && !file.handles.is_empty())?;
                 let handle = self.handle_of(file, handle);
-                Call::Offset {
-                    file,
-                    handle,
-                    object: self.file(file).handles.get(&handle).copied(),
-                }
+                Call::Offset { file, handle, object: self.file(file).handles.get(&handle).copied() }
             }
             Op::MapFile { file, object, how } => {
                 room(self.maps.len())?;
@@ -483,17 +400,9 @@ impl Model {
                 room(self.maps.len())?;
                 let buf = pick(&self.buf, buf)?;
                 let object = self.buf[&buf];
-                Call::Map {
-                    of: Fd::Buf(buf),
-                    object,
-                    size: self.objects[object].size,
-                    how,
-                    new,
-                }
+                Call::Map { of: Fd::Buf(buf), object, size: self.objects[object].size, how, new }
             }
-            Op::Unmap { map } => Call::Unmap {
-                map: pick(&self.maps, map)?,
-            },
+            Op::Unmap { map } => Call::Unmap { map: pick(&self.maps, map)? },
             Op::Read { map, at } => {
                 let map = pick(&self.maps, map)?;
                 let at = self.at(map, at);
@@ -507,49 +416,25 @@ impl Model {
                 }
                 Call::Write { map, at, word }
             }
-            Op::Export {
-                file,
-                handle,
-                flags,
-            } => {
+            Op::Export { file, handle, flags } => {
                 room(self.buf.len())?;
                 let (file, handle) = self.handle(file, handle)?;
-                Call::Export {
-                    file,
-                    handle,
-                    flags,
-                    new,
-                }
+                Call::Export { file, handle, flags, new }
             }
-            Op::Import { file, from } => Call::Import {
-                file: pick(&self.drm, file)?,
-                from: self.fd(from)?,
-            },
+            Op::Import { file, from } => {
+                Call::Import { file: pick(&self.drm, file)?, from: self.fd(from)? }
+            }
             Op::DupBuf { buf } => {
                 room(self.buf.len())?;
                 let of = Fd::Buf(pick(&self.buf, buf)?);
                 Call::Dup { of, new }
             }
-            Op::CloseBuf { buf } => Call::Close {
-                fd: Fd::Buf(pick(&self.buf, buf)?),
-            },
-            Op::Attach {
-                file,
-                handle,
-                flags,
-                pad,
-                form,
-            } => {
+            Op::CloseBuf { buf } => Call::Close { fd: Fd::Buf(pick(&self.buf, buf)?) },
+            Op::Attach { file, handle, flags, pad, form } => {
                 let (file, handle) = self.handle(file, handle)?;
                 // Without its last two members there is no pad.
                 let pad = if form == Form::Short { 0 } else { pad };
-                Call::Attach {
-                    file,
-                    handle,
-                    flags,
-                    pad,
-                    form,
-                }
+                Call::Attach { file, handle, flags, pad, form }
             }
             Op::Signal { file, id, flags } => {
                 let file = self.pick_file(file, |file| !file.fences.is_empty())?;
@@ -564,48 +449,27 @@ impl Model {
                 let buf = pick(&self.buf, buf)?;
                 Call::SyncOut { buf, flags, new }
             }
-            Op::SyncIn { buf, from, flags } => Call::SyncIn {
-                buf: pick(&self.buf, buf)?,
-                from: self.fd(from)?,
-                flags,
-            },
-            Op::Merge {
-                sync,
-                with,
-                flags,
-                pad,
-            } => {
+            Op::SyncIn { buf, from, flags } => {
+                Call::SyncIn { buf: pick(&self.buf, buf)?, from: self.fd(from)?, flags }
+            }
+            Op::Merge { sync, with, flags, pad } => {
                 room(self.sync.len())?;
-                Call::Merge {
-                    sync: pick(&self.sync, sync)?,
-                    with: self.fd(with)?,
-                    flags,
-                    pad,
-                    new,
-                }
+                Call::Merge { sync: pick(&self.sync, sync)?, with: self.fd(with)?, flags, pad, new }
             }
             Op::Info { sync, room, flags } => {
                 let sync = pick(&self.sync, sync)?;
                 let (least, most) = self.count(&self.sync[&sync], |_| true);
                 // It is not known what fits then.
-                let room = if (least..most).contains(&room) && room != 0 {
-                    ROOM
-                } else {
-                    room
-                };
+                let room = if (least..most).contains(&room) && room != 0 { ROOM } else { room };
                 Call::Info { sync, room, flags }
             }
-            Op::CloseSync { sync } => Call::Close {
-                fd: Fd::Sync(pick(&self.sync, sync)?),
-            },
-            Op::PollBuf { buf, events } => Call::Poll {
-                fd: Fd::Buf(pick(&self.buf, buf)?),
-                events,
-            },
-            Op::PollSync { sync, events } => Call::Poll {
-                fd: Fd::Sync(pick(&self.sync, sync)?),
-                events,
-            },
+            Op::CloseSync { sync } => Call::Close { fd: Fd::Sync(pick(&self.sync, sync)?) },
+            Op::PollBuf { buf, events } => {
+                Call::Poll { fd: Fd::Buf(pick(&self.buf, buf)?), events }
+            }
+            Op::PollSync { sync, events } => {
+                Call::Poll { fd: Fd::Sync(pick(&self.sync, sync)?), events }
+            }
             Op::WaitBuf { buf, events } => {
                 room(self.waits.len())?;
                 let fd = Fd::Buf(pick(&self.buf, buf)?);
@@ -617,23 +481,15 @@ impl Model {
                 let events = Events::In;
                 Call::Wait { fd, events, new }
             }
-            Op::Unknown { file, number } => Call::Unknown {
-                file: pick(&self.drm, file)?,
-                number,
-            },
+            Op::Unknown { file, number } => Call::Unknown { file: pick(&self.drm, file)?, number },
             Op::Fork => {
                 (self.children.len() < 2).then_some(())?;
                 Call::Fork { new }
             }
-            Op::Kill { child } => Call::Kill {
-                child: pick(&self.children, child)?,
-            },
-            Op::Expire => Call::Sleep {
-                until: self
-                    .pending()
-                    .map(|(_, last)| self.expired_by(last))
-                    .max()?,
-            },
+            Op::Kill { child } => Call::Kill { child: pick(&self.children, child)? },
+            Op::Expire => {
+                Call::Sleep { until: self.pending().map(|(_, last)| self.expired_by(last)).max()? }
+            }
         })
     }
 
@@ -686,10 +542,7 @@ impl Model {
     fn alive(&self, object: ObjectKey) -> bool {
         self.buf.values().any(|held| *held == object)
             || self.maps.values().any(|map| map.object == object)
-            || self
-                .children
-                .values()
-                .any(|child| child.objects.contains(&object))
+            || self.children.values().any(|child| child.objects.contains(&object))
             || (self.files.iter()).any(|file| file.handles.values().any(|held| *held == object))
     }
 
@@ -726,8 +579,8 @@ impl Model {
             && (self.pending()).any(|(first, _)| now + self.driver.early() >= first + TIMEOUT)
     }
 
-    /// Time has passed, and all that is about to expire has done so.
-    pub fn expire(&mut self, now: Time) {
+    /// Time has passed, and all that was about to expire has done so.
+    fn expire(&mut self, now: Time) {
         if self.is(Mutation::NoExpiry) {
             return;
         }
@@ -738,6 +591,7 @@ impl Model {
                         first + TIMEOUT - self.driver.early(),
                         self.expired_by(last),
                     );
+                    self.signaled += 1;
                     if self.is(Mutation::ExpiryForgets) {
                         for file in &mut self.files {
                             file.fences.retain(|_, held| *held != fence);
@@ -752,6 +606,7 @@ impl Model {
         if self.is_pending(fence) {
             // The end is not known yet.
             self.fences[fence] = State::Signaled(now, Time::MAX);
+            self.signaled += 1;
         }
     }
 
@@ -774,9 +629,7 @@ impl Model {
         let handle = if new {
             file.last_handle + 1
         } else {
-            (1..)
-                .find(|handle| !file.handles.contains_key(handle))
-                .unwrap_or(0)
+            (1..).find(|handle| !file.handles.contains_key(handle)).unwrap_or(0)
         };
         file.last_handle = file.last_handle.max(handle);
         file.handles.insert(handle, object);
@@ -797,10 +650,7 @@ impl Model {
     }
 
     fn ready(&self, idle: (bool, bool), events: Events) -> Reply {
-        Reply::Events {
-            read: events.read() && idle.0,
-            write: events.write() && idle.1,
-        }
+        Reply::Events { read: events.read() && idle.0, write: events.write() && idle.1 }
     }
 
     fn poll_buf(&self, object: ObjectKey, events: Events) -> Reply {
@@ -823,13 +673,7 @@ impl Model {
     pub fn over(&self) -> Vec<Key> {
         (self.waits.iter())
             .filter(|(_, wait)| {
-                !matches!(
-                    self.waiter(wait),
-                    Reply::Events {
-                        read: false,
-                        write: false
-                    }
-                )
+                !matches!(self.waiter(wait), Reply::Events { read: false, write: false })
             })
             .map(|(key, _)| *key)
             .collect()
@@ -838,9 +682,7 @@ impl Model {
     /// The waits that are not.
     pub fn waiting(&self) -> Vec<Key> {
         let over = self.over();
-        (self.waits.keys().copied())
-            .filter(|wait| !over.contains(wait))
-            .collect()
+        (self.waits.keys().copied()).filter(|wait| !over.contains(wait)).collect()
     }
 
     fn waiter(&self, wait: &Waiter) -> Reply {
@@ -855,6 +697,9 @@ impl Model {
 
     /// What has to come back from a call at this time, and what then is.
     pub fn apply(&mut self, call: &Call, now: Time) -> Reply {
+        if !matches!(call, Call::Join { .. }) {
+            self.signaled = 0;
+        }
         self.try_apply(call, now).unwrap_or_else(Reply::Fails)
     }
 
@@ -924,11 +769,7 @@ impl Model {
                     buf: None,
                 });
                 let handle = self.new_handle(file, self.objects.len() - 1);
-                return Ok(Reply::Buffer {
-                    handle,
-                    pitch,
-                    size,
-                });
+                return Ok(Reply::Buffer { handle, pitch, size });
             }
 
             Call::GemClose { file, handle, dumb } => {
@@ -948,13 +789,7 @@ impl Model {
                 self.objects[object].offset = true;
             }
 
-            Call::Map {
-                of,
-                object,
-                how,
-                new,
-                ..
-            } => {
+            Call::Map { of, object, how, new, .. } => {
                 let mut file = None;
                 match of {
                     Fd::Drm(fd) => {
@@ -984,14 +819,7 @@ impl Model {
                 if let Some(file) = file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
                     self.files[file].refs += 1;
                 }
-                self.maps.insert(
-                    new,
-                    Mapping {
-                        object,
-                        file,
-                        writable: how == Map::ReadWrite,
-                    },
-                );
+                self.maps.insert(new, Mapping { object, file, writable: how == Map::ReadWrite });
             }
 
             Call::Unmap { map } => {
@@ -1011,12 +839,7 @@ impl Model {
                 self.objects[object].words.insert(at, word);
             }
 
-            Call::Export {
-                file,
-                handle,
-                flags,
-                new,
-            } => {
+            Call::Export { file, handle, flags, new } => {
                 let writable = nix::libc::O_RDWR as u32;
                 if flags & !(writable | nix::libc::O_CLOEXEC as u32) != 0 {
                     return Err(Errno::EINVAL);
@@ -1026,10 +849,7 @@ impl Model {
                 // There is only one for an object, with the flags of who was first.
                 let buf = self.objects[object].buf.get_or_insert_with(|| {
                     *made += 1;
-                    Buf {
-                        number: *made,
-                        writable: flags & writable != 0,
-                    }
+                    Buf { number: *made, writable: flags & writable != 0 }
                 });
                 self.buf.insert(new, object);
                 return Ok(Reply::Buf(buf.number));
@@ -1052,13 +872,7 @@ impl Model {
                 return Ok(Reply::Handle(handle));
             }
 
-            Call::Attach {
-                file,
-                handle,
-                flags,
-                pad,
-                form,
-            } => {
+            Call::Attach { file, handle, flags, pad, form } => {
                 let id = self.attach((file, handle), flags, pad, now);
                 return match form {
                     Form::ReadOnly => Err(Errno::EFAULT),
@@ -1071,11 +885,7 @@ impl Model {
                 if flags != 0 {
                     return Err(Errno::EINVAL);
                 }
-                let fence = self
-                    .file_mut(file)
-                    .fences
-                    .remove(&id)
-                    .ok_or(Errno::ENOENT)?;
+                let fence = self.file_mut(file).fences.remove(&id).ok_or(Errno::ENOENT)?;
                 if !self.is_pending(fence) {
                     return Err(Errno::ETIMEDOUT);
                 }
@@ -1107,13 +917,7 @@ impl Model {
                 }
             }
 
-            Call::Merge {
-                sync,
-                with,
-                flags,
-                pad,
-                new,
-            } => {
+            Call::Merge { sync, with, flags, pad, new } => {
                 if flags != 0 || pad != 0 {
                     return Err(Errno::EINVAL);
                 }
@@ -1154,7 +958,13 @@ impl Model {
                 let waiter = self.waits.remove(&wait).ok_or(Errno::ESRCH)?;
                 let reply = self.waiter(&waiter);
                 self.waited.remove(&wait);
-                return Ok(reply);
+                return Ok(match reply {
+                    // It may have looked in between.
+                    Reply::Events { read, write } if self.signaled > 1 => {
+                        Reply::SomeOf { read, write }
+                    }
+                    reply => reply,
+                });
             }
 
             Call::Unknown { .. } => return Err(Errno::EINVAL),
@@ -1239,21 +1049,14 @@ impl Model {
 
     fn info(&self, sync: &Sync, room: u32) -> Result<Reply, Errno> {
         let signaled = self.sync_signaled(sync);
-        let (mut all, mut done) = (
-            self.count(sync, |_| true),
-            self.count(sync, |fence| !self.is_pending(fence)),
-        );
+        let (mut all, mut done) =
+            (self.count(sync, |_| true), self.count(sync, |fence| !self.is_pending(fence)));
         let active = self.count(sync, |fence| self.is_pending(fence));
         // One that is signalled stands for none.
         if sync.fences.is_empty() {
             (all, done) = ((1, 1), (1, 1));
         }
-        let mut info = Info {
-            signaled,
-            active,
-            done,
-            when: None,
-        };
+        let mut info = Info { signaled, active, done, when: None };
         if room == 0 {
             (info.active, info.done) = (all, (0, 0));
         } else if room < all.0 {
@@ -1280,11 +1083,7 @@ impl Model {
             for sync in self.sync.keys() {
                 let (sync, fd, events) = (*sync, Fd::Sync(*sync), Events::In);
                 calls.push(Call::Poll { fd, events });
-                calls.push(Call::Info {
-                    sync,
-                    room: ROOM,
-                    flags: 0,
-                });
+                calls.push(Call::Info { sync, room: ROOM, flags: 0 });
             }
         };
         polls(&mut calls);
@@ -1317,8 +1116,7 @@ impl Model {
 fn pick_id<V>(map: &BTreeMap<u32, V>, nth: Nth) -> u32 {
     let nth = usize::from(nth).checked_rem(map.len());
     // None has 1 then.
-    nth.and_then(|nth| map.keys().nth(nth).copied())
-        .unwrap_or(1)
+    nth.and_then(|nth| map.keys().nth(nth).copied()).unwrap_or(1)
 }
 
 /// The pitch and size of a buffer, or [`None`] if it can't be.

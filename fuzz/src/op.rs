@@ -358,20 +358,11 @@ fn start() -> impl Strategy<Value = Vec<Op>> + Clone {
     (shape(), shape(), any::<bool>()).prop_map(move |(first, second, render)| {
         vec![
             Op::Open { render: false },
-            Op::Create {
-                file: 0,
-                shape: first,
-            },
+            Op::Create { file: 0, shape: first },
             export,
             Op::Open { render },
-            Op::Import {
-                file: OF_ALL,
-                from: Any::Buf(0),
-            },
-            Op::Create {
-                file: 0,
-                shape: second,
-            },
+            Op::Import { file: OF_ALL, from: Any::Buf(0) },
+            Op::Create { file: 0, shape: second },
         ]
     })
 }

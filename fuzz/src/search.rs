@@ -75,9 +75,8 @@ fn run(options: &Options, ops: &[Op]) -> (Result<u64, Stop>, String) {
     drop(kernel);
     let after = open_files();
     if result.is_ok() && before != after {
-        result = Err(Stop::Wrong(format!(
-            "{after} files are open at the end, {before} were before"
-        )));
+        result =
+            Err(Stop::Wrong(format!("{after} files are open at the end, {before} were before")));
     }
     (result, trace)
 }
@@ -104,25 +103,13 @@ pub struct Shrink {
 }
 
 impl Shrink {
-    const SHORT: Self = Self {
-        tries: 4096,
-        milliseconds: 60_000,
-    };
+    const SHORT: Self = Self { tries: 4096, milliseconds: 60_000 };
     /// Each try takes as long as fences need to expire.
-    const LONG: Self = Self {
-        tries: 4096,
-        milliseconds: 150_000,
-    };
+    const LONG: Self = Self { tries: 4096, milliseconds: 150_000 };
     #[cfg(test)]
-    pub const FOR_EVER: Self = Self {
-        tries: 4096,
-        milliseconds: 0,
-    };
+    pub const FOR_EVER: Self = Self { tries: 4096, milliseconds: 0 };
     #[cfg(test)]
-    pub const NEVER: Self = Self {
-        tries: 0,
-        milliseconds: 0,
-    };
+    pub const NEVER: Self = Self { tries: 0, milliseconds: 0 };
 }
 
 /// Runs sequences until time is up or one goes wrong, each with one of the seeds.

@@ -52,12 +52,8 @@ pub fn run(
     mutation: Option<Mutation>,
     ops: &[Op],
 ) -> (Result<u64, Stop>, String) {
-    let mut run = Run {
-        model: Model::new(driver, mutation),
-        device,
-        calls: 0,
-        trace: String::new(),
-    };
+    let mut run =
+        Run { model: Model::new(driver, mutation), device, calls: 0, trace: String::new() };
     let result = run.all(ops);
     (result.map(|()| run.calls), run.trace)
 }
@@ -82,7 +78,9 @@ impl<D: Device> Run<'_, D> {
         // Nothing is done while a fence may or may not have expired.
         loop {
             let now = self.device.now();
-            self.model.expire(now);
+            if self.model.is_unclear(now) {
+                return Err(Stop::Slow);
+            }
             let Some(until) = self.model.unclear_until(now) else {
                 break;
             };
@@ -114,9 +112,7 @@ impl<D: Device> Run<'_, D> {
             return Err(Stop::Slow);
         }
         if !expected.allows(&actual) {
-            return Err(Stop::Wrong(format!(
-                "{call:?} returned {actual:?}, and not {expected:?}"
-            )));
+            return Err(Stop::Wrong(format!("{call:?} returned {actual:?}, and not {expected:?}")));
         }
         Ok(())
     }

@@ -329,12 +329,8 @@ fn judge(
     let number = arena.number.load(Ordering::Relaxed);
     let one_wins = |others: Errno| {
         let won = results.iter().filter(|(_, result)| result.is_ok()).count();
-        let lost = (results.iter())
-            .filter(|(_, result)| *result == Err(others))
-            .count();
-        (won == 1 && lost == THREADS - 1)
-            .then_some(())
-            .ok_or("not exactly one was the first")
+        let lost = (results.iter()).filter(|(_, result)| *result == Err(others)).count();
+        (won == 1 && lost == THREADS - 1).then_some(()).ok_or("not exactly one was the first")
     };
     let all_same = || match results.first() {
         Some((_, Ok(value))) if results.iter().all(|(_, result)| *result == Ok(*value)) => {
@@ -371,10 +367,7 @@ fn judge(
                     if is_idle(&arena.buf)? {
                         return wrong("a buffer with a fence is idle", thread);
                     }
-                    must(
-                        "signal",
-                        kernel::signal(&arena.files[*thread], *id as u32, 0),
-                    )?;
+                    must("signal", kernel::signal(&arena.files[*thread], *id as u32, 0))?;
                 }
             }
         }
@@ -607,14 +600,7 @@ fn roam(field: &Field, thread: usize, seed: u64) -> Result<Log, Wrong> {
                         let to = now();
                         field.last[file].fetch_max(id, Ordering::Relaxed);
                         mine.push((file, id));
-                        log.held.push(Held {
-                            buf,
-                            file,
-                            id,
-                            write,
-                            from,
-                            to,
-                        });
+                        log.held.push(Held { buf, file, id, write, from, to });
                     }
                     Err(Errno::EBUSY) => (),
                     Err(error) => return wrong("attach", error),
@@ -642,7 +628,7 @@ fn roam(field: &Field, thread: usize, seed: u64) -> Result<Log, Wrong> {
                 match must("export a sync_file", kernel::sync_out(dma_buf, flags))? {
                     Some(sync) if log.syncs.len() < 16 => {
                         let room = if rng.one_in(2) { ROOM } else { 0 };
-                        let info = must("info", kernel::info(&sync, room, 0))?;
+                        let info = must("info", kernel::info(&sync, room, 0, false))?;
                         if matches!(info, Reply::Odd(_)) {
                             return wrong("info", info);
                         }
@@ -681,10 +667,7 @@ fn roam(field: &Field, thread: usize, seed: u64) -> Result<Log, Wrong> {
 
 /// Each thread has its words of a buffer, which others leave alone.
 fn own_word(field: &Field, buf: usize, thread: usize, rng: &mut Rng) -> Result<(), Wrong> {
-    let map = must(
-        "map",
-        kernel::map(&field.bufs[buf], 8192, 0, Map::ReadWrite),
-    )?;
+    let map = must("map", kernel::map(&field.bufs[buf], 8192, 0, Map::ReadWrite))?;
     let at = (rng.below(2) * 4096 + thread * 2) as u64;
     let word = rng.next() as u16;
     map.write(at, word);
@@ -723,15 +706,11 @@ fn own_file(field: &Field, buf: usize, rng: &mut Rng) -> Result<(), Wrong> {
 fn check(driver: Driver, log: &Log, end: Time) -> Result<u64, Wrong> {
     // IDs are given out once each, and none is left out.
     for file in 0..FILES {
-        let ids: Vec<u32> = (log.held.iter())
-            .filter(|held| held.file == file)
-            .map(|held| held.id)
-            .collect();
+        let ids: Vec<u32> =
+            (log.held.iter()).filter(|held| held.file == file).map(|held| held.id).collect();
         let sorted: BTreeSet<u32> = ids.iter().copied().collect();
         if sorted.len() != ids.len()
-            || sorted
-                .last()
-                .is_some_and(|last| *last as usize != ids.len())
+            || sorted.last().is_some_and(|last| *last as usize != ids.len())
         {
             return wrong("IDs are not each used once", (file, ids));
         }
@@ -741,11 +720,7 @@ fn check(driver: Driver, log: &Log, end: Time) -> Result<u64, Wrong> {
     }
 
     // Each is signalled once. Who has attached one and is told that there is none is too late.
-    let held: BTreeMap<_, _> = log
-        .held
-        .iter()
-        .map(|held| ((held.file, held.id), *held))
-        .collect();
+    let held: BTreeMap<_, _> = log.held.iter().map(|held| ((held.file, held.id), *held)).collect();
     let mut gone = BTreeMap::new();
     for go in &log.let_go {
         if gone.insert((go.file, go.id), go.at).is_some() {

@@ -22,10 +22,7 @@ struct Simulation {
 
 impl Simulation {
     fn new() -> Self {
-        Self {
-            model: Model::new(Driver::Rust, None),
-            now: SECOND,
-        }
+        Self { model: Model::new(Driver::Rust, None), now: SECOND }
     }
 }
 
@@ -53,20 +50,12 @@ impl Device for Simulation {
 /// The shortest sequence that shows that the model is wrong.
 fn shortest(mutation: Option<Mutation>) -> Option<(String, Vec<Op>)> {
     let expires = matches!(mutation, Some(Mutation::NoExpiry | Mutation::ExpiryForgets));
-    let strategy = if expires {
-        op::expiring()
-    } else {
-        op::sequence()
-    };
+    let strategy = if expires { op::expiring() } else { op::sequence() };
     for seed in 0..500 {
         let mut runner = runner(seed, Shrink::FOR_EVER);
-        let tree = strategy
-            .new_tree(&mut runner)
-            .expect("no choice is refused");
+        let tree = strategy.new_tree(&mut runner).expect("no choice is refused");
         let found = search::shrink(&mut runner, tree, |ops| {
-            seq::run(&mut Simulation::new(), Driver::Rust, mutation, ops)
-                .0
-                .map(drop)
+            seq::run(&mut Simulation::new(), Driver::Rust, mutation, ops).0.map(drop)
         });
         if found.is_some() {
             return found;
@@ -100,11 +89,7 @@ fn the_sequences_that_are_kept_find_every_wrong_model() {
         .collect();
     let wrong = |mutation| {
         (sequences.iter())
-            .filter(|ops| {
-                seq::run(&mut Simulation::new(), Driver::Rust, mutation, ops)
-                    .0
-                    .is_err()
-            })
+            .filter(|ops| seq::run(&mut Simulation::new(), Driver::Rust, mutation, ops).0.is_err())
             .count()
     };
     assert_eq!(wrong(None), 0);
@@ -120,10 +105,7 @@ struct Told {
 }
 
 fn new() -> Told {
-    Told {
-        model: Model::new(Driver::Rust, None),
-        now: SECOND,
-    }
+    Told { model: Model::new(Driver::Rust, None), now: SECOND }
 }
 
 impl Told {
@@ -153,33 +135,19 @@ impl Told {
 
     /// A buffer of one page.
     fn create(&mut self, file: u8, handle: u32) -> &mut Self {
-        let reply = Reply::Buffer {
-            handle,
-            pitch: 4096,
-            size: 4096,
-        };
+        let reply = Reply::Buffer { handle, pitch: 4096, size: 4096 };
         self.is(create(file), reply)
     }
 }
 
 fn create(file: u8) -> Op {
-    let shape = Shape {
-        width: 1024,
-        height: 1,
-        bpp: 32,
-    };
+    let shape = Shape { width: 1024, height: 1, bpp: 32 };
     Op::Create { file, shape }
 }
 
 fn attach(file: u8, handle: u32, flags: u32) -> Op {
     let (handle, pad, form) = (Handle::Raw(handle), 0, Form::Plain);
-    Op::Attach {
-        file,
-        handle,
-        flags,
-        pad,
-        form,
-    }
+    Op::Attach { file, handle, flags, pad, form }
 }
 
 fn signal(file: u8, id: u32) -> Op {
@@ -189,11 +157,7 @@ fn signal(file: u8, id: u32) -> Op {
 
 fn export(file: u8, handle: u32) -> Op {
     let (handle, flags) = (Handle::Raw(handle), nix::libc::O_RDWR as u32);
-    Op::Export {
-        file,
-        handle,
-        flags,
-    }
+    Op::Export { file, handle, flags }
 }
 
 fn import(file: u8, buf: u8) -> Op {
@@ -247,14 +211,7 @@ fn arguments_are_checked_in_order() {
         .fails(bad(7, 0, 1), Errno::EINVAL)
         .fails(bad(7, 0, 0), Errno::ENOENT)
         .fails(bad(0, 0, 0), Errno::ENOENT)
-        .fails(
-            Op::Signal {
-                file: 0,
-                id: Id::Raw(7),
-                flags: 1,
-            },
-            Errno::EINVAL,
-        )
+        .fails(Op::Signal { file: 0, id: Id::Raw(7), flags: 1 }, Errno::EINVAL)
         .fails(signal(0, 0), Errno::ENOENT)
         .fails(signal(0, 7), Errno::ENOENT)
         .is(signal(0, 1), Reply::Done)
@@ -263,13 +220,8 @@ fn arguments_are_checked_in_order() {
 
 #[test]
 fn an_attach_whose_result_is_lost_has_happened() {
-    let lost = Op::Attach {
-        file: 0,
-        handle: Handle::Raw(1),
-        flags: 0,
-        pad: 0,
-        form: Form::ReadOnly,
-    };
+    let lost =
+        Op::Attach { file: 0, handle: Handle::Raw(1), flags: 0, pad: 0, form: Form::ReadOnly };
     new()
         .open()
         .create(0, 1)
@@ -281,10 +233,7 @@ fn an_attach_whose_result_is_lost_has_happened() {
 #[test]
 fn a_fence_expires_and_that_is_told_once() {
     let mut told = new();
-    told.open()
-        .create(0, 1)
-        .is(export(0, 1), Reply::Buf(1))
-        .is(attach(0, 1, 1), Reply::Fence(1));
+    told.open().create(0, 1).is(export(0, 1), Reply::Buf(1)).is(attach(0, 1, 1), Reply::Fence(1));
     let attached = told.now;
     assert!(!told.model.is_unclear(attached + 9 * SECOND));
     assert!(told.model.is_unclear(attached + 10 * SECOND));
@@ -314,15 +263,8 @@ fn a_file_signals_when_its_last_user_goes() {
         .is(attach(0, 1, 1), Reply::Fence(1));
 
     // A map keeps the file, too.
-    let map = Op::MapFile {
-        file: 0,
-        object: 0,
-        how: Map::ReadWrite,
-    };
-    let offset = Op::Offset {
-        file: 0,
-        handle: Handle::Raw(1),
-    };
+    let map = Op::MapFile { file: 0, object: 0, how: Map::ReadWrite };
+    let offset = Op::Offset { file: 0, handle: Handle::Raw(1) };
     told.is(offset, Reply::Done)
         .is(map, Reply::Done)
         .is(Op::Close { file: 0 }, Reply::Done)
@@ -333,11 +275,7 @@ fn a_file_signals_when_its_last_user_goes() {
 
 #[test]
 fn a_buffer_has_one_handle_in_a_file() {
-    let close = |file, handle| Op::GemClose {
-        file,
-        handle: Handle::Raw(handle),
-        dumb: false,
-    };
+    let close = |file, handle| Op::GemClose { file, handle: Handle::Raw(handle), dumb: false };
     new()
         .open()
         .open()
@@ -355,20 +293,8 @@ fn a_buffer_has_one_handle_in_a_file() {
         .is(close(0, 1), Reply::Done)
         .create(0, 1)
         .is(import(0, 1), Reply::Handle(3))
-        .fails(
-            Op::Import {
-                file: 0,
-                from: Any::Drm(0),
-            },
-            Errno::EINVAL,
-        )
-        .fails(
-            Op::Import {
-                file: 0,
-                from: Any::None,
-            },
-            Errno::EBADF,
-        );
+        .fails(Op::Import { file: 0, from: Any::Drm(0) }, Errno::EINVAL)
+        .fails(Op::Import { file: 0, from: Any::None }, Errno::EBADF);
 }
 
 #[test]
@@ -386,15 +312,7 @@ fn a_render_node_makes_no_buffers() {
 #[test]
 fn a_sync_file_is_what_there_was() {
     let out = |flags| Op::SyncOut { buf: 0, flags };
-    let is = |sync, read| {
-        (
-            Op::PollSync {
-                sync,
-                events: Events::In,
-            },
-            ready(read, false),
-        )
-    };
+    let is = |sync, read| (Op::PollSync { sync, events: Events::In }, ready(read, false));
     let mut told = new();
     told.open()
         .create(0, 1)
@@ -411,21 +329,42 @@ fn a_sync_file_is_what_there_was() {
         told.is(op, reply);
     }
     // The other buffer then is busy until both readers are done.
-    told.is(
-        Op::SyncIn {
-            buf: 1,
-            from: Any::Sync(1),
-            flags: 2,
-        },
-        Reply::Done,
-    )
-    .fails(attach(0, 2, 0), Errno::EBUSY)
-    .is(signal(0, 1), Reply::Done)
-    .is(poll(1), ready(false, false))
-    .is(signal(0, 2), Reply::Done)
-    .is(poll(1), ready(true, true))
-    .is(is(1, true).0, ready(true, false))
-    .is(poll(0), ready(true, false));
+    told.is(Op::SyncIn { buf: 1, from: Any::Sync(1), flags: 2 }, Reply::Done)
+        .fails(attach(0, 2, 0), Errno::EBUSY)
+        .is(signal(0, 1), Reply::Done)
+        .is(poll(1), ready(false, false))
+        .is(signal(0, 2), Reply::Done)
+        .is(poll(1), ready(true, true))
+        .is(is(1, true).0, ready(true, false))
+        .is(poll(0), ready(true, false));
+}
+
+#[test]
+fn a_wait_may_see_half_of_what_a_close_signals() {
+    let wait = Op::WaitBuf { buf: 0, events: Events::InOut };
+    for (fences, reply) in [(1, ready(true, true)), (2, Reply::SomeOf { read: true, write: true })]
+    {
+        let mut told = new();
+        told.open()
+            .create(0, 1)
+            .create(0, 2)
+            .is(export(0, 1), Reply::Buf(1))
+            .is(attach(0, 1, 1), Reply::Fence(1));
+        for id in 2..=fences {
+            told.is(attach(0, 2, 0), Reply::Fence(id));
+        }
+        told.is(wait, Reply::Done);
+        assert!(told.model.over().is_empty());
+        told.is(Op::Close { file: 0 }, Reply::Done);
+        let over = told.model.over();
+        assert_eq!(over.len(), 1);
+        let join = Call::Join { wait: over[0] };
+        assert_eq!(told.model.apply(&join, told.now), reply);
+    }
+    let some = Reply::SomeOf { read: true, write: false };
+    assert!(some.allows(&ready(true, false)));
+    assert!(!some.allows(&ready(true, true)));
+    assert!(!some.allows(&ready(false, false)));
 }
 
 #[test]
@@ -435,36 +374,18 @@ fn words_are_the_buffers() {
     for how in [Map::ReadWrite, Map::ReadOnly] {
         told.is(Op::MapBuf { buf: 0, how }, Reply::Done);
     }
-    told.is(
-        Op::Write {
-            map: 0,
-            at: 0,
-            word: 7,
-        },
-        Reply::Done,
-    )
-    .is(Op::Read { map: 1, at: 0 }, Reply::Word(7))
-    .is(Op::Read { map: 1, at: 1 }, Reply::Word(0));
-    assert_eq!(
-        told.model.call(Op::Write {
-            map: 1,
-            at: 0,
-            word: 7
-        }),
-        None
-    );
+    told.is(Op::Write { map: 0, at: 0, word: 7 }, Reply::Done)
+        .is(Op::Read { map: 1, at: 0 }, Reply::Word(7))
+        .is(Op::Read { map: 1, at: 1 }, Reply::Word(0));
+    assert_eq!(told.model.call(Op::Write { map: 1, at: 0, word: 7 }), None);
     let map = |how| Op::MapBuf { buf: 0, how };
-    told.fails(map(Map::Private), Errno::EINVAL)
-        .fails(map(Map::TooLong), Errno::EINVAL);
+    told.fails(map(Map::Private), Errno::EINVAL).fails(map(Map::TooLong), Errno::EINVAL);
 }
 
 #[test]
 fn what_is_left_is_closed() {
     let mut told = new();
-    told.open()
-        .create(0, 1)
-        .is(export(0, 1), Reply::Buf(1))
-        .is(Op::Fork, Reply::Done);
+    told.open().create(0, 1).is(export(0, 1), Reply::Buf(1)).is(Op::Fork, Reply::Done);
     let left = told.model.left();
     assert!(left.contains(&Call::Kill { child: 4 }), "{left:?}");
     assert!(left.contains(&Call::Close { fd: Fd::Drm(1) }));
@@ -485,10 +406,7 @@ fn happens(kind: &BoxedStrategy<Vec<Op>>) -> BTreeMap<String, u32> {
         let (result, trace) = seq::run(&mut Simulation::new(), Driver::Rust, None, &ops);
         result.expect("the model agrees with itself");
         for line in trace.lines() {
-            let (call, reply) = line
-                .trim()
-                .split_once(" -> ")
-                .expect("a call and its reply");
+            let (call, reply) = line.trim().split_once(" -> ").expect("a call and its reply");
             let reply = match reply.strip_prefix("Fails(") {
                 Some(error) => error.trim_end_matches(')').to_string(),
                 None => word(reply),
@@ -527,10 +445,7 @@ fn sequences_reach_everything() {
     ] {
         for reply in replies.split(' ') {
             let what = format!("{call} {reply}");
-            assert!(
-                counts.get(&what).is_some_and(|count| *count >= 20),
-                "{what}"
-            );
+            assert!(counts.get(&what).is_some_and(|count| *count >= 20), "{what}");
         }
     }
     let counts = happens(&op::expiring());
