@@ -32,6 +32,7 @@ debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
 
 bench: ## count the instructions of the abstractions beside those of C
 	@scripts/bench
+
 fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, against a model
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
 

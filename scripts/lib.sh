@@ -108,3 +108,13 @@ module() {
 	mkdir -p "$1/$2"
 	make -C "$linux" O="$1" "${make_args[@]}" -j"$jobs" M="$top/$2" MO="$1/$2" modules
 }
+
+# modules OUT SHARE: copy what was built in OUT to SHARE/modules, with VGEM's in c/ and
+# rust/ there.
+modules() {
+	mkdir -p "$2/modules/c" "$2/modules/rust"
+	find "$1" \( -path "$1/vgem-c" -o -path "$1/tests" -o -path "$1/bench" -o -path '*/vgem/rust' \) -prune \
+		-o -name '*.ko' -exec cp -t "$2/modules" {} +
+	cp "$1/vgem-c/vgem.ko" "$2/modules/c"
+	cp "$1/drivers/gpu/drm/vgem/rust/vgem.ko" "$2/modules/rust"
+}
