@@ -2,6 +2,7 @@
 
 use kernel::{
     device::DeviceContext,
+    dma::DmaMask,
     dma_fence::DmaFenceNames,
     drm::{
         self,
@@ -25,7 +26,7 @@ pub(crate) struct VgemModule {
 
 impl kernel::Module for VgemModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let parent = faux::Registration::new(c"vgem", None)?;
+        let parent = faux::Registration::with_dma_mask(c"vgem", None, DmaMask::new::<64>())?;
         let drm = drm::UnregisteredDevice::new(
             parent.as_ref(),
             DmaFenceNames::new(c"vgem", c"unbound").map(|names| VgemData { names }),
