@@ -201,15 +201,6 @@ class Report(unittest.TestCase):
         crash = "1..2\n#  RUN           f.v.one ...\n"
         self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(crash, GOOD), fails=fails)[0], 1)
 
-    def test_kselftest_crashes(self):
-        """Each boot of C adds to the output; Rust needs one."""
-        crash = "1..1\n#  RUN           f.v.one ...\nTAP version 13\n1..1\n#  RUN           f.two ...\n# cut of"
-        fails = "vgem_x f.v.one why\nvgem_x f.two why\n"
-        status, words, data = self.run_report(self.BOTH, self.BOTH, taps=(crash, GOOD), fails=fails)
-        self.assertEqual(status, 0, words)
-        self.assertEqual([row["c"]["status"] for row in data["kselftest"]], ["CRASH"] * 2)
-        self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(crash, crash), fails=fails)[0], 1)
-
     def test_kselftest_unload_splat(self):
         """Rust's kernel has to survive without a complaint."""
         self.assertEqual(self.run_report(self.BOTH, self.BOTH, unload=("", "[ 9.0] Oops: 1\n"))[0], 1)

@@ -230,7 +230,7 @@ static bool in_doubt(const struct seen *seen)
 
 static void on_time(const struct seen *seen, const char *name)
 {
-	ksft_print_msg("signalled after 10 s and %.1f to %.1f ms; the machine was late by %.1f ms\n",
+	ksft_print_msg("signalled after 10 s and %.1f to %.1f ms; the machine was %.1f ms late\n",
 		       seen->earliest / 1e6, seen->latest / 1e6, stalled / 1e6);
 	ksft_test_result(!seen->pending && !seen->off, "%s\n", name);
 }

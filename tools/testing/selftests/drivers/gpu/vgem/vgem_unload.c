@@ -23,8 +23,6 @@ static bool loaded(void)
 
 FIXTURE(vgem_module) {
 	int fd;
-	uint32_t handle, id;
-	int dmabuf, sync_file;
 };
 
 FIXTURE_SETUP(vgem_module)
@@ -39,12 +37,6 @@ FIXTURE_SETUP(vgem_module)
 		SKIP(return, "no VGEM device");
 	if (!loaded())
 		SKIP(return, "vgem is not a module");
-	ASSERT_EQ(0, dumb_create(self->fd, 1, &self->handle));
-	self->dmabuf = prime_export(self->fd, self->handle);
-	ASSERT_LE(0, self->dmabuf);
-	ASSERT_EQ(0, vgem_attach(self->fd, self->handle, VGEM_FENCE_WRITE, &self->id));
-	self->sync_file = export_sync_file(self->dmabuf, DMA_BUF_SYNC_RW);
-	ASSERT_LE(0, self->sync_file);
 }
 
 FIXTURE_TEARDOWN_PARENT(vgem_module)
@@ -53,51 +45,77 @@ FIXTURE_TEARDOWN_PARENT(vgem_module)
 		EXPECT_EQ(0, system("modprobe vgem"));
 }
 
+struct buffer {
+	uint32_t handle, id;
+	int dmabuf, sync_file;
+};
+
+/* Makes a buffer with a fence, and a sync_file of that. */
+static int buffer_with_fence(int fd, struct buffer *buffer)
+{
+	if (dumb_create(fd, 1, &buffer->handle))
+		return -1;
+	buffer->dmabuf = prime_export(fd, buffer->handle);
+	if (vgem_attach(fd, buffer->handle, VGEM_FENCE_WRITE, &buffer->id))
+		return -1;
+	buffer->sync_file = export_sync_file(buffer->dmabuf, DMA_BUF_SYNC_RW);
+	return buffer->sync_file < 0 ? -1 : 0;
+}
+
 /* Clients and buffers keep the module. */
 TEST_F(vgem_module, busy)
 {
-	EXPECT_EQ(-EAGAIN, unload());
-	close(self->dmabuf);
-	EXPECT_EQ(-EAGAIN, unload());
-	EXPECT_EQ(0, vgem_signal(self->fd, self->id));
-	close(self->sync_file);
+	uint32_t handle;
+	int dmabuf;
 
-	self->dmabuf = prime_export(self->fd, self->handle);
-	ASSERT_LE(0, self->dmabuf);
+	ASSERT_EQ(0, dumb_create(self->fd, 1, &handle));
+	EXPECT_EQ(-EAGAIN, unload());
+	dmabuf = prime_export(self->fd, handle);
+	ASSERT_LE(0, dmabuf);
 	close(self->fd);
 	EXPECT_EQ(-EAGAIN, unload());
-	close(self->dmabuf);
+	close(dmabuf);
 	EXPECT_EQ(0, unload());
 	EXPECT_FALSE(loaded());
 }
 
-/* A sync_file does not; it only has to be told the truth when there is no module any more. */
-TEST_F_TIMEOUT(vgem_module, sync_file_stays_after_timeout, 60)
+/*
+ * A sync_file does not, so it can be there when the module is not: here one whose fence
+ * has expired before, one whose fence was signalled by the client, and one whose fence was
+ * signalled as the client went, both of which would have expired later.
+ */
+TEST_F_TIMEOUT(vgem_module, sync_files_stay, 60)
 {
-	EXPECT_EQ(POLLIN, poll_fd(self->sync_file, POLLIN, 15000));
-	EXPECT_EQ(-ETIMEDOUT, vgem_signal(self->fd, self->id));
-	close(self->fd);
-	close(self->dmabuf);
-	ASSERT_EQ(0, unload());
-	EXPECT_EQ(1, sync_file_status(self->sync_file));
-	EXPECT_EQ(0, close(self->sync_file));
-	/* What is left of it goes after a grace period. */
-	sleep(1);
-}
+	struct buffer expired, signalled, closed;
+	int64_t start = now();
 
-TEST_F_TIMEOUT(vgem_module, sync_file_stays_before_timeout, 60)
-{
-	struct sync_fence_info info = {};
+	ASSERT_EQ(0, buffer_with_fence(self->fd, &expired));
+	sleep_until(start + 4 * NSEC_PER_SEC);
+	ASSERT_EQ(0, buffer_with_fence(self->fd, &signalled));
+	ASSERT_EQ(0, buffer_with_fence(self->fd, &closed));
+	EXPECT_EQ(POLLIN, poll_fd(expired.sync_file, POLLIN, 15000));
+	EXPECT_EQ(-ETIMEDOUT, vgem_signal(self->fd, expired.id));
+	EXPECT_EQ(0, vgem_signal(self->fd, signalled.id));
 
 	close(self->fd);
-	close(self->dmabuf);
+	close(expired.dmabuf);
+	close(signalled.dmabuf);
+	close(closed.dmabuf);
 	ASSERT_EQ(0, unload());
-	EXPECT_EQ(1, sync_file_status(self->sync_file));
-	/* The time of its fence comes. */
-	sleep(12);
-	EXPECT_EQ(1, sync_file_fences(self->sync_file, &info, 1));
-	EXPECT_EQ(1, info.status);
-	EXPECT_EQ(0, close(self->sync_file));
+
+	EXPECT_EQ(1, sync_file_status(expired.sync_file));
+	EXPECT_EQ(1, sync_file_status(signalled.sync_file));
+	EXPECT_EQ(1, sync_file_status(closed.sync_file));
+	EXPECT_EQ(0, close(expired.sync_file));
+
+	/* The time of the others comes. */
+	ASSERT_GT(start + 4 * NSEC_PER_SEC + VGEM_TIMEOUT, now());
+	sleep_until(start + 5 * NSEC_PER_SEC + VGEM_TIMEOUT);
+	EXPECT_EQ(1, sync_file_status(signalled.sync_file));
+	EXPECT_EQ(1, sync_file_status(closed.sync_file));
+	EXPECT_EQ(0, close(signalled.sync_file));
+	EXPECT_EQ(0, close(closed.sync_file));
+	/* What is left of them goes after a grace period. */
 	sleep(1);
 }
 
