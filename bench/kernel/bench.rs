@@ -16,13 +16,25 @@ use kernel::{
         Usage, //
     },
     error::to_result,
+    impl_has_hr_timer,
     prelude::*,
     sync::{
         aref::ARef,
         Arc,
+        ArcBorrow,
         Completion, //
     },
     time::{
+        hrtimer::{
+            HrTimer,
+            HrTimerCallback,
+            HrTimerCallbackContext,
+            HrTimerHandle,
+            HrTimerPointer,
+            HrTimerRestart,
+            RelativeMode, //
+        },
+        Delta,
         Instant,
         Monotonic, //
     },
@@ -47,6 +59,7 @@ extern "C" {
     fn bench_c_callback_remove(n: u32) -> c_int;
     fn bench_c_callback_fire(n: u32) -> c_int;
     fn bench_c_resv(n: u32) -> c_int;
+    fn bench_c_timer(n: u32) -> c_int;
 }
 
 fn ctx() -> Result<DmaFenceCtx> {
@@ -104,6 +117,36 @@ fn resv(n: u32) -> Result {
     Ok(())
 }
 
+#[pin_data]
+struct Timer {
+    #[pin]
+    timer: HrTimer<Self>,
+}
+
+impl_has_hr_timer! {
+    impl HasHrTimer<Self> for Timer { mode: RelativeMode<Monotonic>, field: self.timer }
+}
+
+impl HrTimerCallback for Timer {
+    type Pointer<'a> = Arc<Self>;
+
+    fn run(_: ArcBorrow<'_, Self>, _: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        HrTimerRestart::NoRestart
+    }
+}
+
+fn timer(n: u32) -> Result {
+    let timer = Arc::pin_init(pin_init!(Timer { timer <- HrTimer::new() }), GFP_KERNEL)?;
+    let mut handle = timer.start(Delta::from_secs(100));
+
+    for _ in 0..n {
+        handle.restart(Delta::from_secs(100));
+        handle.cancel();
+    }
+
+    Ok(())
+}
+
 /// Something to measure, `n` times over.
 struct Row {
     name: &'static str,
@@ -131,6 +174,11 @@ const ROWS: &[Row] = &[
         name: "resv: lock, reserve, add, unlock",
         c: bench_c_resv,
         rust: resv,
+    },
+    Row {
+        name: "timer: start, cancel",
+        c: bench_c_timer,
+        rust: timer,
     },
 ];
 

@@ -7,6 +7,7 @@
 #include <linux/completion.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
+#include <linux/hrtimer.h>
 #include <linux/slab.h>
 
 /* As much data as a fence that Rust emits has. */
@@ -144,4 +145,24 @@ int bench_c_resv(unsigned int n)
 	dma_fence_put(fence);
 
 	return ret;
+}
+
+static enum hrtimer_restart bench_timer(struct hrtimer *timer)
+{
+	return HRTIMER_NORESTART;
+}
+
+int bench_c_timer(unsigned int n);
+int bench_c_timer(unsigned int n)
+{
+	struct hrtimer timer;
+
+	hrtimer_setup_on_stack(&timer, bench_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	while (n--) {
+		hrtimer_start_range_ns(&timer, 100 * NSEC_PER_SEC, 0, HRTIMER_MODE_REL);
+		hrtimer_cancel(&timer);
+	}
+	destroy_hrtimer_on_stack(&timer);
+
+	return 0;
 }
