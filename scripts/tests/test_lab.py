@@ -55,7 +55,7 @@ class Lab(unittest.TestCase):
             self.assertIn("waiting for another run (process 123)", second.stderr.readline())
             time.sleep(0.3)
             self.assertIsNone(second.poll())
-        out, _ = second.communicate(timeout=10)
+        out, _ = second.communicate(timeout=60)
         self.assertEqual(out, "in\n")
 
     def test_disk(self):
@@ -80,7 +80,7 @@ class Lab(unittest.TestCase):
             while not (pid.exists() and pid.read_text()):
                 time.sleep(0.05)
             os.killpg(script.pid, sig)
-            script.wait(timeout=10)
+            script.wait(timeout=60)
             self.assertEnds(int(pid.read_text()))
             pid.unlink()
 
@@ -193,7 +193,7 @@ class Lab(unittest.TestCase):
         while not (pid.exists() and pid.read_text()):
             time.sleep(0.05)
         boot.terminate()
-        boot.wait(timeout=10)
+        boot.wait(timeout=60)
         self.assertEnds(int(pid.read_text()))
 
     def test_boot_panics(self):

@@ -110,7 +110,8 @@ pub enum SleepOutcome {
 /// busy, the task is woken up in the range from `expires` to `slack` after it, and never before,
 /// unless the outcome tells why.
 ///
-/// A delay that is not positive, or an instant in the past, is [`SleepOutcome::Elapsed`] at once.
+/// A delay that is not positive is [`SleepOutcome::Elapsed`] at once, and so is an instant in the
+/// past if there is no slack.
 /// One that is too far away to be represented is not reached before 292 years after the start of
 /// the clock. A `slack` that is not positive is taken as zero.
 ///

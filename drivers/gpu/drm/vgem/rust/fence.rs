@@ -53,11 +53,11 @@ const TIMEOUT: Delta = Delta::from_secs(10);
 /// The timer is set to this much after a fence's time is up, to find several that expired at once.
 const SLACK: Delta = Delta::from_millis(1);
 
-/// The timer signals at most this many fences with interrupts off.
-const BATCH: u32 = 64;
+/// The timer looks at most at this many blocks with interrupts off.
+const BLOCKS: u32 = 64;
 
-/// The timer goes on after this many batches, but lets others run first.
-const BATCHES: u32 = 64;
+/// The timer goes on after this many fences, but lets others run first.
+const BATCH: u32 = 4096;
 
 /// The bits of an ID. All of them are used in turn but 0, so that a stale ID is not soon another
 /// fence's.
@@ -116,6 +116,9 @@ impl Fences {
 
         // Fences are signalled in any order, so each has its own timeline.
         let mut ctx = DmaFenceCtx::new(names.clone());
+
+        // With this lock held, as no fence may be published before the timer runs.
+        let mut timer = self.timer.lock();
         let Inserted { id, fence, start } = loop {
             let mut state = self.table.state.lock();
             if let Some(vacancy) = state.vacancy(&mut block) {
@@ -125,17 +128,17 @@ impl Fences {
             block = Some(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?);
         };
 
-        // This does not fail, as the fence is not made of others. If the client has guessed the ID,
-        // and has signalled the fence by now, so be it.
-        let _ = slot.add_shared(&fence, if write { Usage::Write } else { Usage::Read });
-        drop(resv);
-
         if start {
-            match &mut *self.timer.lock() {
+            match &mut *timer {
                 Some(timer) => timer.restart(TIMEOUT),
                 timer => *timer = Some(self.table.clone().start(TIMEOUT)),
             }
         }
+        drop(timer);
+
+        // This does not fail, as the fence is not made of others. If the client has guessed the ID,
+        // and has signalled the fence by now, so be it.
+        let _ = slot.add_shared(&fence, if write { Usage::Write } else { Usage::Read });
 
         Ok(id)
     }
@@ -185,7 +188,7 @@ impl HrTimerCallback for Table {
 
     fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
         let mut left = None;
-        for _ in 0..BATCHES {
+        for _ in 0..BATCH {
             left = this.state.lock().expire();
             if left != Some(Delta::ZERO) {
                 break;
@@ -361,15 +364,17 @@ impl State {
         })
     }
 
-    /// Signals fences whose time is up, and returns how long it is until there is another one, or
-    /// [`None`] if none is pending.
+    /// Signals the oldest fence if its time is up, and returns how long it is until there is another
+    /// one, or [`None`] if none is pending.
+    ///
+    /// No more than one, as user space decides how much is to be done when it is signalled.
     ///
     /// With the lock held, so that a client that is told that its fence has expired finds it
     /// signalled. No callback of a fence takes the lock.
     fn expire(&mut self) -> Option<Delta> {
         let now = Instant::now();
 
-        for _ in 0..BATCH {
+        for _ in 0..BLOCKS {
             let Some(mut node) = self.blocks.cursor_lower_bound_mut(&self.oldest) else {
                 self.armed = false;
                 return None;
@@ -397,6 +402,7 @@ impl State {
             if let Some(entry) = block.entries[index].take() {
                 entry.fence.signal(Ok(()));
             }
+            break;
         }
 
         Some(Delta::ZERO)
