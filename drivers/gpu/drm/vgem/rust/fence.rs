@@ -177,6 +177,21 @@ struct Table {
     state: SpinLockIrq<State>,
 }
 
+impl Table {
+    /// Signals fences whose time is up, and returns how long it is until there is another one, or
+    /// [`None`] if none is pending.
+    fn expire(&self) -> Option<Delta> {
+        for _ in 0..BATCH {
+            let left = self.state.lock().expire();
+            if left != Some(Delta::ZERO) {
+                return left;
+            }
+        }
+
+        Some(Delta::ZERO)
+    }
+}
+
 impl_has_hr_timer! {
     impl HasHrTimer<Self> for Table {
         mode: RelativeSoftMode<Monotonic>, field: self.timer
@@ -187,15 +202,7 @@ impl HrTimerCallback for Table {
     type Pointer<'a> = Arc<Self>;
 
     fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
-        let mut left = None;
-        for _ in 0..BATCH {
-            left = this.state.lock().expire();
-            if left != Some(Delta::ZERO) {
-                break;
-            }
-        }
-
-        match left {
+        match this.expire() {
             Some(left) => {
                 ctx.forward_now(left + SLACK);
                 HrTimerRestart::Restart
@@ -502,17 +509,12 @@ mod tests {
             assert_eq!(client.attach()?, id);
         }
 
-        // One batch is not enough for 150, and then the others are still pending.
+        // They are signalled one at a time, and then the others are still pending.
         client.expire(151);
         assert_eq!(client.fences.table.state.lock().expire(), Some(Delta::ZERO));
         assert!(!client.resv.test_signaled(Usage::Bookkeep));
-        let left = loop {
-            match client.fences.table.state.lock().expire() {
-                Some(Delta::ZERO) => {}
-                left => break left,
-            }
-        };
-        assert!(left.is_some_and(|left| left <= TIMEOUT));
+        let left = client.fences.table.expire();
+        assert!(left.is_some_and(|left| left > Delta::ZERO && left <= TIMEOUT));
 
         for id in 1..=150 {
             assert_eq!(client.fences.signal(id), Err(ETIMEDOUT));
@@ -525,10 +527,8 @@ mod tests {
         // What is left, and where the next fence goes.
         assert_eq!(client.blocks(), 1);
         client.expire(301);
-        let mut state = client.fences.table.state.lock();
-        assert_eq!(state.expire(), None);
-        assert!(!state.armed);
-        drop(state);
+        assert_eq!(client.fences.table.expire(), None);
+        assert!(!client.fences.table.state.lock().armed);
         assert!(client.resv.test_signaled(Usage::Bookkeep));
 
         // The timer is started again.
@@ -546,7 +546,7 @@ mod tests {
         assert_eq!(client.attach()?, 1);
         assert_eq!(client.attach()?, 2);
         client.expire(3);
-        assert_eq!(client.fences.table.state.lock().expire(), None);
+        assert_eq!(client.fences.table.expire(), None);
 
         client.fences.table.state.lock().next = ID_MASK;
         assert_eq!(client.attach()?, i32::MAX as u32);
