@@ -216,7 +216,8 @@ const ATTEMPTS: &[fn() -> Result] = &[
         if src.get_fences(Usage::Read)?.len() != 2 || src.singleton(Usage::Read)?.is_none() {
             return Err(EINVAL);
         }
-        dst.lock().copy_fences(&src)
+        dst.lock().copy_fences(&src)?;
+        Ok(())
     },
     || {
         let fence = Fence::new()?;

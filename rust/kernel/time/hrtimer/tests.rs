@@ -58,7 +58,7 @@ struct Probe {
 }
 
 impl_has_hr_timer! {
-    impl HasHrTimer<Self> for Probe { mode: RelativeMode<Monotonic>, field: self.timer }
+    impl HasHrTimer<Self> for Probe { mode: RelativeSoftMode<Monotonic>, field: self.timer }
 }
 
 impl HrTimerCallback for Probe {
@@ -161,7 +161,7 @@ struct Kept {
 }
 
 impl_has_hr_timer! {
-    impl HasHrTimer<Self> for Boxed { mode: RelativeMode<Monotonic>, field: self.timer }
+    impl HasHrTimer<Self> for Boxed { mode: RelativeSoftMode<Monotonic>, field: self.timer }
 }
 
 impl HrTimerCallback for Boxed {
