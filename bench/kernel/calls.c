@@ -8,7 +8,14 @@
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
 #include <linux/hrtimer.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
+
+void bench_c_settle(void);
+void bench_c_settle(void)
+{
+	rcu_barrier();
+}
 
 /* As much data as a fence that Rust emits has. */
 struct bench_fence {
@@ -57,36 +64,74 @@ int bench_c_fence(unsigned int n)
 	return 0;
 }
 
+/* Whoever is called back may be gone by then, so the callback has a reference. */
+struct bench_done {
+	refcount_t refs;
+	struct completion done;
+};
+
 struct bench_cb {
 	struct dma_fence_cb base;
 	struct dma_fence *fence;
-	struct completion *done;
+	struct bench_done *done;
 };
+
+static struct bench_done *bench_done(void)
+{
+	struct bench_done *done = kmalloc_obj(*done);
+
+	if (done) {
+		refcount_set(&done->refs, 1);
+		init_completion(&done->done);
+	}
+
+	return done;
+}
+
+static void bench_done_put(struct bench_done *done)
+{
+	if (refcount_dec_and_test(&done->refs))
+		kfree(done);
+}
 
 static void bench_func(struct dma_fence *fence, struct dma_fence_cb *cb)
 {
-	complete_all(container_of(cb, struct bench_cb, base)->done);
+	complete_all(&container_of(cb, struct bench_cb, base)->done->done);
+}
+
+static int bench_cb_add(struct bench_cb *cb, struct dma_fence *fence, struct bench_done *done)
+{
+	cb->fence = dma_fence_get(fence);
+	refcount_inc(&done->refs);
+	cb->done = done;
+
+	return dma_fence_add_callback(fence, &cb->base, bench_func);
+}
+
+static void bench_cb_remove(struct bench_cb *cb)
+{
+	dma_fence_remove_callback(cb->fence, &cb->base);
+	bench_done_put(cb->done);
+	dma_fence_put(cb->fence);
 }
 
 int bench_c_callback_remove(unsigned int n);
 int bench_c_callback_remove(unsigned int n)
 {
 	struct dma_fence *fence = bench_fence(dma_fence_context_alloc(1), 1);
-	struct completion done;
-	struct bench_cb cb = { .done = &done };
+	struct bench_done *done = bench_done();
+	struct bench_cb cb;
 
-	if (!fence)
+	if (!fence || !done)
 		return -ENOMEM;
 
-	init_completion(&done);
 	while (n--) {
-		cb.fence = dma_fence_get(fence);
-		if (dma_fence_add_callback(fence, &cb.base, bench_func))
-			break;
-		dma_fence_remove_callback(fence, &cb.base);
-		dma_fence_put(cb.fence);
+		if (bench_cb_add(&cb, fence, done))
+			return -EINVAL;
+		bench_cb_remove(&cb);
 	}
 
+	bench_done_put(done);
 	dma_fence_signal(fence);
 	dma_fence_put(fence);
 
@@ -97,26 +142,26 @@ int bench_c_callback_fire(unsigned int n);
 int bench_c_callback_fire(unsigned int n)
 {
 	u64 context = dma_fence_context_alloc(1);
-	struct completion done;
-	struct bench_cb cb = { .done = &done };
+	struct bench_done *done = bench_done();
+	struct bench_cb cb;
 	u64 seqno = 0;
 
-	init_completion(&done);
+	if (!done)
+		return -ENOMEM;
+
 	while (n--) {
 		struct dma_fence *fence = bench_fence(context, ++seqno);
 
-		if (!fence)
-			return -ENOMEM;
-		cb.fence = dma_fence_get(fence);
-		if (dma_fence_add_callback(fence, &cb.base, bench_func))
+		if (!fence || bench_cb_add(&cb, fence, done))
 			return -EINVAL;
 		dma_fence_signal(fence);
 		dma_fence_put(fence);
 
 		/* It may still be running on another CPU. */
-		dma_fence_remove_callback(cb.fence, &cb.base);
-		dma_fence_put(cb.fence);
+		bench_cb_remove(&cb);
 	}
+
+	bench_done_put(done);
 
 	return 0;
 }

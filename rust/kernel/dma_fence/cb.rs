@@ -286,7 +286,7 @@ impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
                 )
             };
 
-            if to_result(ret).is_err() {
+            if ret != 0 {
                 // SAFETY: Both were written above and are moved out once, as nothing is dropped in
                 // a `slot` whose initialisation fails. The callback is not registered, so nobody
                 // else has seen them.

@@ -97,8 +97,8 @@ impl UnarmedChainNode {
     /// # use kernel::sync::aref::ARef;
     ///
     /// # let names = DmaFenceNames::new(c"example", c"ring0")?;
-    /// # let a = DmaFenceCtx::new(names.clone()).arm(UnarmedDmaFence::new(GFP_KERNEL)?);
-    /// # let b = DmaFenceCtx::new(names).arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+    /// # let a = DmaFenceCtx::new(names.clone()).arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
+    /// # let b = DmaFenceCtx::new(names).arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
     /// let one = UnarmedChainNode::new(GFP_KERNEL)?.link(None, ARef::from(&*a), 1)?;
     /// let two = UnarmedChainNode::new(GFP_KERNEL)?.link(Some(one), ARef::from(&*b), 2)?;
     ///

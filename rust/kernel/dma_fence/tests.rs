@@ -234,7 +234,11 @@ mod suite {
         assert_eq!(a1.is_later_than(&a1), Some(false));
         assert_eq!(a2.is_later_than(&b1), None);
 
-        for fence in [a1, a2, b1] {
+        let context = a.context();
+        let a3 = a.arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
+        assert_eq!((a3.context(), a3.seqno()), (context, 3));
+
+        for fence in [a1, a2, a3, b1] {
             fence.signal(Ok(()));
         }
 

@@ -47,7 +47,7 @@ impl Chains {
 
         for i in 0..count {
             let node = UnarmedChainNode::new(GFP_KERNEL)?;
-            let fence = DmaFenceCtx::new(names.clone()).arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+            let fence = DmaFenceCtx::new(names.clone()).arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
             let link = node.link(links.last().cloned(), ARef::from(&*fence), seqno(i))?;
 
             link.enable_signaling();
@@ -161,7 +161,7 @@ mod suite {
     #[test]
     fn sanitycheck() -> Result {
         let names = DmaFenceNames::new(c"kunit", c"chain")?;
-        let fence = DmaFenceCtx::new(names).arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+        let fence = DmaFenceCtx::new(names).arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
         let chain = UnarmedChainNode::new(GFP_KERNEL)?.link(None, ARef::from(&*fence), 1)?;
 
         chain.enable_signaling();

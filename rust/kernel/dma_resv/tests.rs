@@ -41,7 +41,7 @@ const ALL: [Usage; 4] = [Usage::Kernel, Usage::Write, Usage::Read, Usage::Bookke
 fn fence() -> Result<DriverDmaFence> {
     let names = DmaFenceNames::new(c"kunit", c"resv")?;
 
-    Ok(DmaFenceCtx::new(names).arm(UnarmedDmaFence::new(GFP_KERNEL)?))
+    Ok(DmaFenceCtx::new(names).arm_last(UnarmedDmaFence::new(GFP_KERNEL)?))
 }
 
 /// Returns an object with a fence of each usage.

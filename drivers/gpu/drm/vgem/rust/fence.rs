@@ -115,14 +115,14 @@ impl Fences {
         let mut block = None;
 
         // Fences are signalled in any order, so each has its own timeline.
-        let mut ctx = DmaFenceCtx::new(names.clone());
+        let ctx = DmaFenceCtx::new(names.clone());
 
         // With this lock held, as no fence may be published before the timer runs.
         let mut timer = self.timer.lock();
         let Inserted { id, fence, start } = loop {
             let mut state = self.table.state.lock();
             if let Some(vacancy) = state.vacancy(&mut block) {
-                break vacancy.insert(ctx.arm(unarmed));
+                break vacancy.insert(ctx.arm_last(unarmed));
             }
             drop(state);
             block = Some(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?);
