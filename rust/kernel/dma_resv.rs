@@ -391,11 +391,13 @@ impl<'a> DmaResvGuard<'a> {
 
     /// Returns whether all fences of `usage`, and of those before it, are signalled.
     ///
-    /// Once this is [`true`], it stays so until a fence is added, which needs this guard. See
-    /// [`DmaResv::test_signaled`].
+    /// Once this is [`true`], it stays so until a fence is added, which needs this guard.
+    ///
+    /// This is [`DmaResv::test_signaled`], but as the object is locked, it need not get and put the
+    /// fences that it looks at.
     #[inline]
     pub fn test_signaled(&self, usage: Usage) -> bool {
-        self.resv.test_signaled(usage)
+        self.iter(usage).all(|(fence, _)| fence.is_signaled())
     }
 
     /// Iterates over the fences of `usage`, and of those before it.

@@ -41,6 +41,7 @@ use kernel::{
         Arc,
         Completion, //
     },
+    task::Task, //
 };
 
 module! {
@@ -66,6 +67,9 @@ const ATTEMPT: u32 = _IO('f' as u32, 2);
 /// Breaks the rules: a thread waits for a fence with a lock held that another one needs to signal
 /// it.
 const DEADLOCK: u32 = _IO('f' as u32, 3);
+
+/// Leaks callbacks on the fence of a sync file, whose file descriptor is the argument.
+const LEAK: u32 = _IO('f' as u32, 4);
 
 global_lock! {
     // SAFETY: Initialised at the start of the module's initialisation.
@@ -113,6 +117,7 @@ impl MiscDevice for Device {
             EXPORT => export(arg),
             ATTEMPT => ATTEMPTS.get(arg).ok_or(EDOM)?().map(|()| 0),
             DEADLOCK => deadlock(arg != 0),
+            LEAK => leak(arg.try_into()?),
             _ => Err(ENOTTY),
         }
     }
@@ -132,6 +137,20 @@ fn export(fate: usize) -> Result<isize> {
     }
 
     Ok(file?.install(fd?).try_into()?)
+}
+
+fn leak(fd: u32) -> Result<isize> {
+    let fence = DmaFence::from_sync_file(fd).ok_or(EINVAL)?;
+    let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+    let task: ARef<Task> = ARef::from(&**current!());
+
+    core::mem::forget(KBox::pin_init(
+        DmaFenceCb::new(fence.clone(), done),
+        GFP_KERNEL,
+    )?);
+    core::mem::forget(KBox::pin_init(DmaFenceCb::new(fence, task), GFP_KERNEL)?);
+
+    Ok(0)
 }
 
 /// Takes the lock where fences are signalled, or waits for a fence with it held. Either is fine by

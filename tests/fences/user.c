@@ -4,7 +4,8 @@
  *
  * user attempt: a failed allocation leaves nothing behind. Needs failslab; what leaks is
  * found by kmemleak, later.
- * user outlive: fences outlive the module, which this unloads.
+ * user outlive: fences, and callbacks that were leaked, outlive the module, which this
+ * unloads.
  * user deadlock: lockdep sees a wait for a fence that might never end. It says so in the
  * log, once and for all.
  */
@@ -23,6 +24,16 @@
 #define EXPORT _IO('f', 1)
 #define ATTEMPT _IO('f', 2)
 #define DEADLOCK _IO('f', 3)
+#define LEAK _IO('f', 4)
+
+/* The UAPI of drivers/dma-buf/sw_sync.c, which has no header. */
+struct sw_sync_create_fence_data {
+	unsigned int value;
+	char name[32];
+	int fence;
+};
+#define SW_SYNC_IOC_CREATE_FENCE _IOWR('W', 0, struct sw_sync_create_fence_data)
+#define SW_SYNC_IOC_INC _IOW('W', 1, unsigned int)
 
 static int failures;
 
@@ -129,7 +140,14 @@ static void look(int fd, const char *name, int status)
 
 static void outlive(int device)
 {
+	struct sw_sync_create_fence_data other = { .value = 1, .name = "outlive" };
+	int timeline = open("/sys/kernel/debug/sync/sw_sync", O_RDWR);
+	struct pollfd poll_fd = { .events = POLLIN };
+	unsigned int one = 1;
 	int fds[3];
+
+	CHECK(!ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &other), "fence of sw_sync");
+	CHECK(!ioctl(device, LEAK, other.fence), "leak callbacks");
 
 	for (int i = 0; i < 3; i++) {
 		fds[i] = ioctl(device, EXPORT, i);
@@ -142,13 +160,16 @@ static void outlive(int device)
 
 	for (int i = 0; i < 3; i++)
 		look(fds[i], fates[i].name, fates[i].after);
+	CHECK(!ioctl(timeline, SW_SYNC_IOC_INC, &one), "signal the fence with leaked callbacks");
+	poll_fd.fd = other.fence;
+	CHECK(poll(&poll_fd, 1, 100) == 1, "the fence with leaked callbacks");
 	/* Time for whatever comes late to hit what was the module. */
 	sleep(1);
 	for (int i = 0; i < 3; i++)
 		close(fds[i]);
 	sleep(1);
 
-	printf("%-28s 3 fences\n", "outlive the module");
+	printf("%-28s 3 fences, 2 callbacks\n", "outlive the module");
 }
 
 /* Whether lockdep has had no complaint so far. */

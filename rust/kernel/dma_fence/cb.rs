@@ -35,10 +35,20 @@ use pin_init::PinInit;
 ///
 /// # Safety
 ///
-/// [`call`](Self::call) must neither drop nor remove a [`DmaFenceCb`] of the same fence. With
-/// `CONFIG_SMP` that is a deadlock, but without it, where the fence's lock excludes interrupts
-/// only, C would go on with what was freed.
-pub unsafe trait DmaFenceCbFunc: Send + Sync + 'static {
+/// - [`call`](Self::call) must neither drop nor remove a [`DmaFenceCb`] of the same fence. With
+///   `CONFIG_SMP` that is a deadlock, but without it, where the fence's lock excludes interrupts
+///   only, C would go on with what was freed.
+/// - A [`DmaFenceCb`] may be leaked, and the fence be signalled after the module that did so was
+///   unloaded. So what is called must be there forever, or see to it that either can't be: it may
+///   not be let out of the module, for example, or hold a reference to it.
+pub unsafe trait DmaFenceCbFunc: Sized + Send + Sync + 'static {
+    /// What C calls.
+    ///
+    /// As it is, it is compiled for the module that registers the callback, and calls
+    /// [`call`](Self::call).
+    #[doc(hidden)]
+    const FUNC: RawFunc = DmaFenceCb::<Self>::func;
+
     /// Called once, when the fence is signalled, with how it ended.
     ///
     /// # Context
@@ -53,9 +63,14 @@ pub unsafe trait DmaFenceCbFunc: Send + Sync + 'static {
     fn call(self: Pin<&Self>, status: Result);
 }
 
+/// The function of a `struct dma_fence_cb`.
+type RawFunc = unsafe extern "C" fn(*mut bindings::dma_fence, *mut bindings::dma_fence_cb);
+
 /// Completes all who wait for the [`Completion`]. C: `complete_all()`.
-// SAFETY: `call()` does nothing to a fence.
+// SAFETY: `call()` does nothing to a fence. `FUNC` is in the kernel crate, which is never unloaded.
 unsafe impl DmaFenceCbFunc for Arc<Completion> {
+    const FUNC: RawFunc = complete_all;
+
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         self.complete_all();
@@ -65,12 +80,35 @@ unsafe impl DmaFenceCbFunc for Arc<Completion> {
 /// Wakes up the task, if it sleeps. C: `wake_up_process()`.
 ///
 /// The task must expect to be woken for other reasons too, and look whether the fence is signalled.
-// SAFETY: `call()` does nothing to a fence.
+// SAFETY: As for `Arc<Completion>`.
 unsafe impl DmaFenceCbFunc for ARef<Task> {
+    const FUNC: RawFunc = wake_up;
+
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         self.wake_up();
     }
+}
+
+/// # Safety
+///
+/// To be called by C only, for what [`DmaFenceCb::new`] registered.
+#[inline(never)]
+unsafe extern "C" fn complete_all(
+    fence: *mut bindings::dma_fence,
+    cb: *mut bindings::dma_fence_cb,
+) {
+    // SAFETY: This is the `FUNC` of no other type.
+    unsafe { DmaFenceCb::<Arc<Completion>>::func(fence, cb) };
+}
+
+/// # Safety
+///
+/// As for [`complete_all`].
+#[inline(never)]
+unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
+    // SAFETY: This is the `FUNC` of no other type.
+    unsafe { DmaFenceCb::<ARef<Task>>::func(fence, cb) };
 }
 
 /// Enqueues a work item when a fence is signalled, so that what follows can be done in a thread
@@ -78,6 +116,9 @@ unsafe impl DmaFenceCbFunc for ARef<Task> {
 ///
 /// An item that is pending already stays so, and runs once. The [`DmaFenceCb`] keeps its own
 /// reference to the item, which is therefore not dropped in atomic context by this.
+///
+/// As with any work item, the module that it is from must not be unloaded before the item has run.
+/// So it must not leak the [`DmaFenceCb`].
 ///
 /// # Examples
 ///
@@ -163,7 +204,8 @@ impl<T, const ID: u64> QueueWork<T, ID> {
     }
 }
 
-// SAFETY: `call()` does nothing to a fence.
+// SAFETY: `call()` does nothing to a fence. That the module is there for as long as the item may be
+// enqueued is what whoever makes a work item has to see to.
 unsafe impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
@@ -201,7 +243,7 @@ impl<T> From<AlreadySignaled<T>> for Error {
 ///
 /// # Invariants
 ///
-/// `self.cb` was registered on `self.fence`, with `Self::func`, while `self` was at the place
+/// `self.cb` was registered on `self.fence`, with `T::FUNC`, while `self` was at the place
 /// where it is. It is valid there until it is dropped, or forever.
 ///
 /// # Examples
@@ -282,7 +324,7 @@ impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
                 bindings::dma_fence_add_callback(
                     fence.as_raw(),
                     Opaque::cast_into(&raw const (*slot).cb),
-                    Some(Self::func),
+                    Some(T::FUNC),
                 )
             };
 

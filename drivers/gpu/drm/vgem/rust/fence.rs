@@ -16,18 +16,15 @@ use kernel::{
     impl_has_hr_timer,
     prelude::*,
     rbtree::{
-        Entry,
         RBTree,
         RBTreeNode,
         RBTreeNodeReservation, //
     },
     sync::{
         aref::ARef,
-        new_mutex,
         new_spinlock_irq,
         Arc,
         ArcBorrow,
-        Mutex,
         SpinLockIrq, //
     },
     time::{
@@ -70,29 +67,28 @@ const BLOCK: u64 = 32;
 ///
 /// All have the same timeout, so the oldest one expires first and one timer is enough. It is
 /// started when there was none to wait for.
-#[pin_data(PinnedDrop)]
 pub(crate) struct Fences {
-    #[pin]
-    timer: Mutex<Option<ArcHrTimerHandle<Table>>>,
     table: Arc<Table>,
 }
 
 impl Fences {
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            timer <- new_mutex!(None),
-            table: Arc::pin_init(
-                pin_init!(Table {
-                    timer <- HrTimer::new(),
-                    state <- new_spinlock_irq!(State {
-                        blocks: RBTree::new(),
-                        next: 0,
-                        oldest: 0,
-                        armed: false,
-                    }),
-                }),
-                GFP_KERNEL,
-            )?,
+    pub(crate) fn new() -> Result<Self> {
+        let table = pin_init!(Table {
+            timer <- HrTimer::new(),
+            state <- new_spinlock_irq!(State {
+                blocks: RBTree::new(),
+                last: None,
+                next: 0,
+                oldest: 0,
+                timer: Timer {
+                    handle: None,
+                    armed: false,
+                },
+            }),
+        });
+
+        Ok(Self {
+            table: Arc::pin_init(table, GFP_KERNEL)?,
         })
     }
 
@@ -112,29 +108,19 @@ impl Fences {
         // to the client, which decides how many fences there are.
         let unarmed = UnarmedDmaFence::new(GFP_KERNEL_ACCOUNT)?;
         let slot = resv.reserve_one()?;
-        let mut block = None;
+        let mut memory = None;
 
         // Fences are signalled in any order, so each has its own timeline.
         let ctx = DmaFenceCtx::new(names.clone());
 
-        // With this lock held, as no fence may be published before the timer runs.
-        let mut timer = self.timer.lock();
-        let Inserted { id, fence, start } = loop {
+        let (id, fence) = loop {
             let mut state = self.table.state.lock();
-            if let Some(vacancy) = state.vacancy(&mut block) {
-                break vacancy.insert(ctx.arm_last(unarmed));
+            if let Some(vacancy) = state.vacancy(&mut memory) {
+                break vacancy.insert(&self.table, ctx.arm_last(unarmed));
             }
             drop(state);
-            block = Some(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?);
+            memory = Some(Last::new()?);
         };
-
-        if start {
-            match &mut *timer {
-                Some(timer) => timer.restart(TIMEOUT),
-                timer => *timer = Some(self.table.clone().start(TIMEOUT)),
-            }
-        }
-        drop(timer);
 
         // This does not fail, as the fence is not made of others. If the client has guessed the ID,
         // and has signalled the fence by now, so be it.
@@ -155,13 +141,18 @@ impl Fences {
     }
 }
 
-#[pinned_drop]
-impl PinnedDrop for Fences {
-    fn drop(self: Pin<&mut Self>) {
-        *self.timer.lock() = None;
+impl Drop for Fences {
+    fn drop(&mut self) {
+        // Without the lock, as this waits for the timer, which takes it.
+        let timer = self.table.state.lock().timer.handle.take();
+        drop(timer);
 
-        let mut blocks = core::mem::take(&mut self.table.state.lock().blocks);
-        for block in blocks.values_mut() {
+        let (mut blocks, mut last) = {
+            let mut state = self.table.state.lock();
+            (core::mem::take(&mut state.blocks), state.last.take())
+        };
+        let last = last.iter_mut().map(|last| &mut last.block);
+        for block in Iterator::chain(blocks.values_mut(), last) {
             for entry in block.entries.iter_mut().filter_map(Option::take) {
                 entry.fence.signal(Ok(()));
             }
@@ -219,46 +210,96 @@ struct Pending {
 
 /// Fences with numbers in a row.
 ///
-/// They share an allocation, and a node of the tree, as most come and go with their neighbours.
+/// They share allocations, and a node of the tree, as most come and go with their neighbours.
 struct Block {
     /// The fences that are not signalled.
-    entries: [Option<Pending>; BLOCK as usize],
+    entries: KBox<[Option<Pending>; BLOCK as usize]>,
     /// Which of `entries` there are.
     pending: u32,
     /// Which fences have expired. Their IDs are kept, to tell so to user space.
     expired: u32,
 }
 
-// With the node of the tree, this is allocated as 1 KiB, so that each fence takes 32 bytes here.
-static_assert!(size_of::<Block>() <= 1024 - 64);
+// Each fence takes 16 bytes here.
+static_assert!(size_of::<[Option<Pending>; BLOCK as usize]>() <= 512);
 
 impl Block {
-    fn new() -> Self {
-        Self {
-            entries: [const { None }; BLOCK as usize],
-            pending: 0,
-            expired: 0,
-        }
+    fn is_empty(&self) -> bool {
+        self.pending | self.expired == 0
     }
+
+    /// Removes a fence, and returns it if it has not expired.
+    fn remove(&mut self, number: u64) -> Option<Option<DriverDmaFence>> {
+        let bit = 1 << index(number);
+        if (self.pending | self.expired) & bit == 0 {
+            return None;
+        }
+        self.pending &= !bit;
+        self.expired &= !bit;
+
+        Some(self.entries[index(number)].take().map(|entry| entry.fence))
+    }
+
+    /// Signals the oldest fence if its time is up, and returns how long it is until there is
+    /// another one, or [`None`] if none is pending.
+    fn expire(&mut self, now: Instant<Monotonic>) -> Option<Delta> {
+        // CAST: This is at most 32.
+        let index = self.pending.trailing_zeros() as usize;
+        let entry = self.entries.get_mut(index)?;
+
+        let left = entry.as_ref()?.deadline - now;
+        if left > Delta::ZERO {
+            return Some(left);
+        }
+
+        self.pending &= !(1 << index);
+        self.expired |= 1 << index;
+        if let Some(entry) = entry.take() {
+            entry.fence.signal(Ok(()));
+        }
+
+        Some(Delta::ZERO)
+    }
+}
+
+/// The block that the next fence goes to. It is not in the tree yet, so it need not be searched for.
+struct Last {
+    number: u64,
+    block: Block,
+    node: RBTreeNodeReservation<u64, Block>,
+}
+
+impl Last {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            number: 0,
+            block: Block {
+                entries: KBox::new([const { None }; BLOCK as usize], GFP_KERNEL_ACCOUNT)?,
+                pending: 0,
+                expired: 0,
+            },
+            node: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
+        })
+    }
+}
+
+struct Timer {
+    /// Set once the timer was started.
+    handle: Option<ArcHrTimerHandle<Table>>,
+    /// The timer will look at the fences again.
+    armed: bool,
 }
 
 /// Where the next fence goes.
 struct Vacancy<'a> {
     block: &'a mut Block,
     next: &'a mut u64,
-    armed: &'a mut bool,
-}
-
-struct Inserted {
-    id: u32,
-    /// The fence, to be published.
-    fence: ARef<DmaFence>,
-    /// The timer has to be started.
-    start: bool,
+    timer: &'a mut Timer,
 }
 
 impl Vacancy<'_> {
-    fn insert(self, fence: DriverDmaFence) -> Inserted {
+    /// Returns the fence's ID, and the fence to be published.
+    fn insert(self, table: &Arc<Table>, fence: DriverDmaFence) -> (u32, ARef<DmaFence>) {
         let number = *self.next;
         *self.next += 1;
 
@@ -270,12 +311,16 @@ impl Vacancy<'_> {
         });
         self.block.pending |= 1 << index(number);
 
-        Inserted {
-            // CAST: The mask has less than 32 bits.
-            id: (number & ID_MASK) as u32,
-            fence: shared,
-            start: !core::mem::replace(self.armed, true),
+        // With the lock held, as no fence may be published before the timer runs.
+        if !core::mem::replace(&mut self.timer.armed, true) {
+            match &mut self.timer.handle {
+                Some(handle) => handle.restart(TIMEOUT),
+                handle => *handle = Some(table.clone().start(TIMEOUT)),
+            }
         }
+
+        // CAST: The mask has less than 32 bits.
+        ((number & ID_MASK) as u32, shared)
     }
 }
 
@@ -293,23 +338,21 @@ fn index(number: u64) -> usize {
 }
 
 struct State {
-    /// The fences, by a number that is never used again, divided by [`BLOCK`]. The low bits of the
-    /// number are the ID.
+    /// The fences but for the last ones, by a number that is never used again, divided by
+    /// [`BLOCK`]. The low bits of the number are the ID.
     blocks: RBTree<u64, Block>,
+    /// The fences after those, once there was one.
+    last: Option<Last>,
     /// The number of the next fence, unless its ID would be 0.
     next: u64,
     /// Blocks before this one have no fence that is pending.
     oldest: u64,
-    /// The timer will look at the fences again.
-    armed: bool,
+    timer: Timer,
 }
 
 impl State {
     /// Returns where the next fence goes, or [`None`] if that takes `memory`.
-    fn vacancy(
-        &mut self,
-        memory: &mut Option<RBTreeNodeReservation<u64, Block>>,
-    ) -> Option<Vacancy<'_>> {
+    fn vacancy(&mut self, memory: &mut Option<Last>) -> Option<Vacancy<'_>> {
         if self.next & ID_MASK == 0 {
             self.next += 1;
         }
@@ -320,15 +363,22 @@ impl State {
             self.remove_number(old);
         }
 
-        let block = match self.blocks.entry(self.next / BLOCK) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Block::new(), memory.take()?),
-        };
+        let number = self.next / BLOCK;
+        let fits = |last: &Last| last.number == number || last.block.is_empty();
+        if !self.last.as_ref().is_some_and(fits) {
+            if let Some(full) = self.last.replace(memory.take()?) {
+                self.blocks
+                    .insert(full.node.into_node(full.number, full.block));
+            }
+        }
+
+        let last = self.last.as_mut()?;
+        last.number = number;
 
         Some(Vacancy {
-            block,
+            block: &mut last.block,
             next: &mut self.next,
-            armed: &mut self.armed,
+            timer: &mut self.timer,
         })
     }
 
@@ -350,24 +400,22 @@ impl State {
     }
 
     fn remove_number(&mut self, number: u64) -> Option<Removed> {
-        let mut node = self.blocks.find_mut(&(number / BLOCK))?;
-        let block = node.get_mut();
-        let bit = 1 << index(number);
-
-        if (block.pending | block.expired) & bit == 0 {
-            return None;
+        match &mut self.last {
+            Some(last) if last.number == number / BLOCK => {
+                return Some(Removed {
+                    fence: last.block.remove(number)?,
+                    block: None,
+                });
+            }
+            _ => (),
         }
-        block.pending &= !bit;
-        block.expired &= !bit;
-        let fence = block.entries[index(number)].take().map(|entry| entry.fence);
 
-        // The block that the next fence goes to is kept, or else a client that has but one fence at
-        // a time would have it allocated for each.
-        let unused = (block.pending | block.expired) == 0 && number / BLOCK != self.next / BLOCK;
+        let mut node = self.blocks.find_mut(&(number / BLOCK))?;
+        let fence = node.get_mut().remove(number)?;
 
         Some(Removed {
             fence,
-            block: unused.then(|| node.remove_node()),
+            block: node.get().is_empty().then(|| node.remove_node()),
         })
     }
 
@@ -383,33 +431,16 @@ impl State {
 
         for _ in 0..BLOCKS {
             let Some(mut node) = self.blocks.cursor_lower_bound_mut(&self.oldest) else {
-                self.armed = false;
-                return None;
+                let left = self.last.as_mut().and_then(|last| last.block.expire(now));
+                self.timer.armed = left.is_some();
+                return left;
             };
+
             let (&number, block) = node.current_mut();
-
-            // CAST: This is at most 32.
-            let index = block.pending.trailing_zeros() as usize;
-            let Some(Some(entry)) = block.entries.get(index) else {
-                if number == self.next / BLOCK {
-                    self.armed = false;
-                    return None;
-                }
-                self.oldest = number + 1;
-                continue;
-            };
-
-            let left = entry.deadline - now;
-            if left > Delta::ZERO {
+            if let Some(left) = block.expire(now) {
                 return Some(left);
             }
-
-            block.pending &= !(1 << index);
-            block.expired |= 1 << index;
-            if let Some(entry) = block.entries[index].take() {
-                entry.fence.signal(Ok(()));
-            }
-            break;
+            self.oldest = number + 1;
         }
 
         Some(Delta::ZERO)
@@ -421,7 +452,7 @@ mod tests {
     use super::*;
 
     struct Client {
-        fences: Pin<KBox<Fences>>,
+        fences: Fences,
         names: ARef<DmaFenceNames>,
         resv: Pin<KBox<DmaResv>>,
     }
@@ -429,7 +460,7 @@ mod tests {
     impl Client {
         fn new() -> Result<Self> {
             Ok(Self {
-                fences: KBox::try_pin_init(Fences::new(), GFP_KERNEL)?,
+                fences: Fences::new()?,
                 names: DmaFenceNames::new(c"vgem", c"unbound")?,
                 resv: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
             })
@@ -442,7 +473,9 @@ mod tests {
         /// Lets the time of fences before this number be up.
         fn expire(&self, before: u64) {
             let mut state = self.fences.table.state.lock();
-            for (number, block) in state.blocks.iter_mut() {
+            let State { blocks, last, .. } = &mut *state;
+            let last = last.iter_mut().map(|last| (&last.number, &mut last.block));
+            for (number, block) in Iterator::chain(blocks.iter_mut(), last) {
                 for (index, entry) in block.entries.iter_mut().enumerate() {
                     if let Some(entry) = entry {
                         if *number * BLOCK + (index as u64) < before {
@@ -454,7 +487,8 @@ mod tests {
         }
 
         fn blocks(&self) -> usize {
-            self.fences.table.state.lock().blocks.keys().count()
+            let state = self.fences.table.state.lock();
+            state.blocks.keys().count() + usize::from(state.last.is_some())
         }
     }
 
@@ -528,12 +562,12 @@ mod tests {
         assert_eq!(client.blocks(), 1);
         client.expire(301);
         assert_eq!(client.fences.table.expire(), None);
-        assert!(!client.fences.table.state.lock().armed);
+        assert!(!client.fences.table.state.lock().timer.armed);
         assert!(client.resv.test_signaled(Usage::Bookkeep));
 
         // The timer is started again.
         assert_eq!(client.attach()?, 301);
-        assert!(client.fences.table.state.lock().armed);
+        assert!(client.fences.table.state.lock().timer.armed);
         assert_eq!(client.fences.signal(300), Err(ETIMEDOUT));
 
         Ok(())

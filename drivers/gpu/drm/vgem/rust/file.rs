@@ -20,9 +20,7 @@ use crate::{
 };
 
 /// A client: the fences that it attached and did not signal.
-#[pin_data]
 pub(crate) struct File {
-    #[pin]
     fences: Fences,
 }
 
@@ -30,7 +28,9 @@ impl drm::file::DriverFile for File {
     type Driver = VgemDriver;
 
     fn open(_dev: &VgemDevice) -> Result<Pin<KBox<Self>>> {
-        KBox::try_pin_init(try_pin_init!(Self { fences <- Fences::new() }), GFP_KERNEL)
+        let fences = Fences::new()?;
+
+        Ok(KBox::pin(Self { fences }, GFP_KERNEL)?)
     }
 }
 
