@@ -53,9 +53,9 @@
 //! nothing but the names, which each unsignalled fence keeps alive. So a fence may outlive the
 //! module that emitted it, signalled or, if its [`DriverDmaFence`] was leaked, unsignalled.
 //!
-//! What a [`DmaFenceCb`] completes or wakes up is called from the kernel crate, too, so it does no
-//! harm to leak one and unload the module. What a [`QueueWork`] enqueues is in a module, as any work
-//! item is, and that must not be unloaded before the item has run.
+//! What a [`DmaFenceCb`] does is in the kernel crate, too, unless it calls a function of the driver's
+//! own, so it does no harm to leak one and unload the module. What a [`QueueWork`] enqueues is in a
+//! module, as any work item is, and that must not be unloaded before the item has run.
 //!
 //! # Context
 //!

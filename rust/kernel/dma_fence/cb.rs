@@ -9,6 +9,10 @@ use crate::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Completion, //
     },
@@ -17,6 +21,7 @@ use crate::{
     workqueue::{
         HasWork,
         Queue,
+        Work,
         WorkItem, //
     },
 };
@@ -35,12 +40,13 @@ use pin_init::PinInit;
 ///
 /// # Safety
 ///
-/// - [`call`](Self::call) must neither drop nor remove a [`DmaFenceCb`] of the same fence. With
-///   `CONFIG_SMP` that is a deadlock, but without it, where the fence's lock excludes interrupts
-///   only, C would go on with what was freed.
-/// - A [`DmaFenceCb`] may be leaked, and the fence be signalled after the module that did so was
-///   unloaded. So what is called must be there forever, or see to it that either can't be: it may
-///   not be let out of the module, for example, or hold a reference to it.
+/// - [`call`](Self::call), and what it causes, must neither drop nor remove a [`DmaFenceCb`], nor
+///   signal a fence. With `CONFIG_SMP` that may be a deadlock, but without it, where the fence's lock
+///   excludes interrupts only, C would go on with what was freed.
+/// - A [`DmaFenceCb`] may be leaked, or be in a `static`, which is never dropped, and the fence be
+///   signalled after the module was unloaded. So what is called must be there forever, or see to it
+///   that this can't be: it may not be let out of the module, for example.
+/// - `FUNC` must be left as it is.
 pub unsafe trait DmaFenceCbFunc: Sized + Send + Sync + 'static {
     /// What C calls.
     ///
@@ -90,6 +96,8 @@ unsafe impl DmaFenceCbFunc for ARef<Task> {
     }
 }
 
+/// Not inlined, nor generic, so that it is in the kernel crate, whoever uses it.
+///
 /// # Safety
 ///
 /// To be called by C only, for what [`DmaFenceCb::new`] registered.
@@ -102,6 +110,8 @@ unsafe extern "C" fn complete_all(
     unsafe { DmaFenceCb::<Arc<Completion>>::func(fence, cb) };
 }
 
+/// See [`complete_all`].
+///
 /// # Safety
 ///
 /// As for [`complete_all`].
@@ -117,8 +127,8 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// An item that is pending already stays so, and runs once. The [`DmaFenceCb`] keeps its own
 /// reference to the item, which is therefore not dropped in atomic context by this.
 ///
-/// As with any work item, the module that it is from must not be unloaded before the item has run.
-/// So it must not leak the [`DmaFenceCb`].
+/// As with any work item that is enqueued, the module that it is from must not be unloaded before it
+/// has run.
 ///
 /// # Examples
 ///
@@ -185,18 +195,47 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// job.done.wait_for_completion();
 /// # Ok::<(), Error>(())
 /// ```
+///
+/// # Invariants
+///
+/// - `enqueue.work` is that of `work`.
+/// - Unless `enqueue.done`, `self` owns another reference to what `work` is one to.
+#[repr(C)]
 pub struct QueueWork<T, const ID: u64 = 0> {
-    queue: &'static Queue,
+    enqueue: Enqueue,
     work: Arc<T>,
 }
 
-impl<T, const ID: u64> QueueWork<T, ID> {
+// SAFETY: What is in `enqueue` may be used in any thread, and an `Arc<T>` is sent along.
+unsafe impl<T, const ID: u64> Send for QueueWork<T, ID> where Arc<T>: Send {}
+
+// SAFETY: `enqueue` is not reached through a shared reference, but by C, once.
+unsafe impl<T, const ID: u64> Sync for QueueWork<T, ID> where Arc<T>: Sync {}
+
+impl<T, const ID: u64> QueueWork<T, ID>
+where
+    T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
+{
     /// Creates what enqueues `work` on `queue`.
     #[inline]
     pub fn new(queue: &'static Queue, work: Arc<T>) -> Self {
-        Self { queue, work }
-    }
+        // The reference that is going to be enqueued.
+        let item = Arc::into_raw(work.clone()).cast_mut();
 
+        // INVARIANT: As `done` is false, `item` is the other reference.
+        Self {
+            enqueue: Enqueue {
+                queue,
+                // SAFETY: `item` is valid, and so is the work item in it.
+                work: unsafe { Work::raw_get(T::raw_get_work(item)) },
+                done: Atomic::new(false),
+            },
+            work,
+        }
+    }
+}
+
+impl<T, const ID: u64> QueueWork<T, ID> {
     /// Returns the work item.
     #[inline]
     pub fn work(&self) -> &Arc<T> {
@@ -204,17 +243,78 @@ impl<T, const ID: u64> QueueWork<T, ID> {
     }
 }
 
-// SAFETY: `call()` does nothing to a fence. That the module is there for as long as the item may be
-// enqueued is what whoever makes a work item has to see to.
+impl<T, const ID: u64> Drop for QueueWork<T, ID> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.enqueue.done.load(Relaxed) {
+            // SAFETY: By the type invariants, this is the other reference, which came from
+            // `Arc::into_raw()`.
+            drop(unsafe { Arc::from_raw(Arc::as_ptr(&self.work)) });
+        }
+    }
+}
+
+// SAFETY: `call()` does nothing to a fence. `FUNC` is in the kernel crate; that the module is there
+// for what it enqueues is for whoever makes a work item to see to.
 unsafe impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
 {
+    const FUNC: RawFunc = enqueue;
+
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         // If the item is pending, the new reference comes back. It isn't the last one, as `self`
         // has another.
-        let _ = self.queue.enqueue::<Arc<T>, ID>(self.work.clone());
+        let _ = self.enqueue.queue.enqueue::<Arc<T>, ID>(self.work.clone());
+    }
+}
+
+/// See [`complete_all`].
+///
+/// # Safety
+///
+/// As for [`complete_all`].
+#[inline(never)]
+unsafe extern "C" fn enqueue(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
+    // SAFETY: This is the `FUNC` of `QueueWork` only. That is `repr(C)`, as is `DmaFenceCb`, and
+    // starts with an `Enqueue`. So whatever `T` is, `cb` is where it would be in a
+    // `DmaFenceCb<Enqueue>`.
+    unsafe { DmaFenceCb::<Enqueue>::func(fence, cb) };
+}
+
+/// What a [`QueueWork`] does, whatever the item is in.
+#[repr(C)]
+struct Enqueue {
+    queue: &'static Queue,
+    work: *mut bindings::work_struct,
+    /// The reference was given to the queue.
+    done: Atomic<bool>,
+}
+
+// SAFETY: A work item may be enqueued in any thread.
+unsafe impl Send for Enqueue {}
+
+// SAFETY: As for `Send`.
+unsafe impl Sync for Enqueue {}
+
+// SAFETY: `call()` does nothing to a fence.
+unsafe impl DmaFenceCbFunc for Enqueue {
+    #[inline]
+    fn call(self: Pin<&Self>, _status: Result) {
+        // SAFETY:
+        // - `Queue` is a transparent wrapper of `struct workqueue_struct`, and valid.
+        // - `self` is in a `QueueWork`, whose item is valid. It owns a reference to it, to be given
+        //   to the queue: C calls this once, and before the `QueueWork` is dropped.
+        let done = unsafe {
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                ptr::from_ref(self.queue).cast_mut().cast(),
+                self.work,
+            )
+        };
+
+        self.done.store(done, Relaxed);
     }
 }
 
@@ -275,6 +375,7 @@ impl<T> From<AlreadySignaled<T>> for Error {
 /// ```
 #[must_use = "the callback is taken off the fence when this is dropped"]
 #[pin_data(PinnedDrop)]
+#[repr(C)]
 pub struct DmaFenceCb<T: DmaFenceCbFunc> {
     #[pin]
     cb: Opaque<bindings::dma_fence_cb>,
