@@ -13,8 +13,8 @@
 //!   asked and waited for, but not signalled.
 //! - [`DriverDmaFence`] is the owning view: it exists once for each fence that a Rust driver
 //!   emits, and alone can signal it, and reach the data that the driver keeps with it.
-//! - [`UnarmedDmaFence`] is the memory of a fence to come, and that data. Allocating it may fail and
-//!   may sleep; arming it does neither, so that nothing can fail once a job has been committed.
+//! - [`UnarmedDmaFence`] is the memory of a fence to come, and that data. Allocating it may fail
+//!   and may sleep; arming it does neither, so that nothing can fail once a job has been committed.
 //! - [`DmaFenceCtx`] is a timeline: a context number and the sequence numbers of its fences.
 //! - [`DmaFenceNames`] are the names of a driver and of a timeline that others see.
 //! - [`DmaFenceCb`] is a callback that is registered on a fence.
@@ -53,9 +53,10 @@
 //! nothing but the names, which each unsignalled fence keeps alive. So a fence may outlive the
 //! module that emitted it, signalled or, if its [`DriverDmaFence`] was leaked, unsignalled.
 //!
-//! What a [`DmaFenceCb`] does is in the kernel crate, too, unless it calls a function of the driver's
-//! own, so it does no harm to leak one and unload the module. What a [`QueueWork`] enqueues is in a
-//! module, as any work item is, and that must not be unloaded before the item has run.
+//! What a [`DmaFenceCb`] does is in the kernel crate, too, unless it calls a function of the
+//! driver's own, so it does no harm to leak one and unload the module. What a [`QueueWork`]
+//! enqueues is in a module, as any work item is, and that must not be unloaded before the item has
+//! run.
 //!
 //! # Context
 //!

@@ -41,8 +41,8 @@ use pin_init::PinInit;
 /// # Safety
 ///
 /// - [`call`](Self::call), and what it causes, must neither drop nor remove a [`DmaFenceCb`], nor
-///   signal a fence. With `CONFIG_SMP` that may be a deadlock, but without it, where the fence's lock
-///   excludes interrupts only, C would go on with what was freed.
+///   signal a fence. With `CONFIG_SMP` that may be a deadlock, but without it, where the fence's
+///   lock excludes interrupts only, C would go on with what was freed.
 /// - A [`DmaFenceCb`] may be leaked, or be in a `static`, which is never dropped, and the fence be
 ///   signalled after the module was unloaded. So what is called must be there forever, or see to it
 ///   that this can't be: it may not be let out of the module, for example.
@@ -127,8 +127,8 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// An item that is pending already stays so, and runs once. The [`DmaFenceCb`] keeps its own
 /// reference to the item, which is therefore not dropped in atomic context by this.
 ///
-/// As with any work item that is enqueued, the module that it is from must not be unloaded before it
-/// has run.
+/// As with any work item that is enqueued, the module that it is from must not be unloaded before
+/// it has run.
 ///
 /// # Examples
 ///

@@ -262,7 +262,8 @@ impl Block {
     }
 }
 
-/// The block that the next fence goes to. It is not in the tree yet, so it need not be searched for.
+/// The block that the next fence goes to. It is not in the tree yet, so it need not be searched
+/// for.
 struct Last {
     number: u64,
     block: Block,
@@ -419,8 +420,8 @@ impl State {
         })
     }
 
-    /// Signals the oldest fence if its time is up, and returns how long it is until there is another
-    /// one, or [`None`] if none is pending.
+    /// Signals the oldest fence if its time is up, and returns how long it is until there is
+    /// another one, or [`None`] if none is pending.
     ///
     /// No more than one, as user space decides how much is to be done when it is signalled.
     ///
