@@ -238,7 +238,7 @@ fn is_name(array: &[u8; 32], name: &str) -> bool {
 }
 
 /// With `alone`, nobody else signals the fences; else one may be signalled after the kernel took its
-/// names, and before it takes its status.
+/// names, and before it takes its status, or then, and before it takes its time.
 pub fn info(sync: impl AsFd, room: u32, flags: u32, alone: bool) -> Result<Reply, Errno> {
     let mut fences = vec![
         FenceInfo {
@@ -283,7 +283,7 @@ pub fn info(sync: impl AsFd, room: u32, flags: u32, alone: bool) -> Result<Reply
         };
         let mut named = false;
         match fence.status {
-            0 if fence.timestamp_ns == 0 => {
+            0 if fence.timestamp_ns == 0 || !alone => {
                 active += 1;
                 named |= is("vgem", "unbound");
             }

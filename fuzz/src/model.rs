@@ -959,8 +959,8 @@ impl Model {
                 let reply = self.waiter(&waiter);
                 self.waited.remove(&wait);
                 return Ok(match reply {
-                    // It may have looked in between.
-                    Reply::Events { read, write } if self.signaled > 1 => {
+                    // It may have looked in between, even of one fence: it has a callback for each.
+                    Reply::Events { read, write } if self.signaled > 0 => {
                         Reply::SomeOf { read, write }
                     }
                     reply => reply,

@@ -74,6 +74,12 @@ impl UnarmedChainNode {
         Ok(Self(KBox::new_uninit(flags)?))
     }
 
+    /// Gives the memory, which comes from `Kmalloc` and is not initialised, to C.
+    #[inline]
+    pub(crate) fn into_raw(self) -> *mut bindings::dma_fence_chain {
+        KBox::into_raw(self.0).cast()
+    }
+
     /// Makes the memory into a fence that is signalled when `fence` is and, if there is one,
     /// `prev`.
     ///
@@ -123,7 +129,7 @@ impl UnarmedChainNode {
             });
         }
 
-        let chain: *mut bindings::dma_fence_chain = KBox::into_raw(self.0).cast();
+        let chain = self.into_raw();
         let prev = prev.map_or(ptr::null_mut(), |prev| ARef::into_raw(prev).as_ptr().cast());
 
         // SAFETY:
