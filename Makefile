@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test debug bench fuzz series tree refresh update clean
+.PHONY: help run soak test debug bench bench-compare profile fuzz series tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -12,7 +12,7 @@ KERNEL ?= guest
 export RUSTGEM_CACHE
 
 help: ## show this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  KSRC=DIR       use that kernel tree, which is only read, instead of fetching one'
 	@echo '  SEED=N         make the same random choices as that run of `make fuzz`, which tells its seed'
@@ -30,8 +30,14 @@ test: ## run the lab's own tests, the round trip of the series, and KUnit
 debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
 	@scripts/debug
 
-bench: ## count the instructions of the abstractions beside those of C
+bench: ## measure the abstractions and VGEM beside those in C, against their budgets
 	@scripts/bench
+
+bench-compare: ## compare two results.json of `make bench`, A= and B=
+	@bench/compare "$(A)" "$(B)"
+
+profile: ## say which functions the instructions of each row of `make bench` are in, or ROW=
+	@scripts/bench profile $(if $(ROW),"$(ROW)")
 
 fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, against a model
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"

@@ -56,6 +56,7 @@ const RUNS: u32 = 7;
 
 extern "C" {
     fn bench_c_settle();
+    fn bench_c_mark(what: u32);
     fn bench_c_fence(n: u32) -> c_int;
     fn bench_c_callback_remove(n: u32) -> c_int;
     fn bench_c_callback_fire(n: u32) -> c_int;
@@ -183,16 +184,24 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Returns the nanoseconds that one of `n` takes.
-fn measure(f: impl Fn(u32) -> Result) -> Result<i64> {
+/// Tells bench/plugin.c what to count: nothing, C, or Rust; or that a row ends, see bench/mark.h.
+fn mark(what: u32) {
+    // SAFETY: The function may be called with any number.
+    unsafe { bench_c_mark(what) };
+}
+
+/// Returns the nanoseconds that [`TIMES`] take, which count as `what`.
+fn measure(what: u32, f: impl Fn(u32) -> Result) -> Result<i64> {
     // What was measured before may have left work to others, such as memory to free.
     //
     // SAFETY: The function may be called where it is fine to sleep.
     unsafe { bench_c_settle() };
 
     let start = Instant::<Monotonic>::now();
+    mark(what);
     f(TIMES)?;
-    Ok(start.elapsed().as_nanos() / i64::from(TIMES))
+    mark(0);
+    Ok(start.elapsed().as_nanos())
 }
 
 struct Bench;
@@ -204,11 +213,21 @@ impl kernel::Module for Bench {
 
             for _ in 0..RUNS {
                 // SAFETY: The functions in calls.c may be called with any number.
-                least[0] = least[0].min(measure(|n| to_result(unsafe { c(n) }))?);
-                least[1] = least[1].min(measure(rust)?);
+                least[0] = least[0].min(measure(1, |n| to_result(unsafe { c(n) }))?);
+                least[1] = least[1].min(measure(2, rust)?);
             }
 
-            pr_info!("bench\t{name}\t{}\t{}\n", least[0], least[1]);
+            let times = i64::from(TIMES);
+            let calls = TIMES * RUNS;
+
+            for (driver, least) in ["c", "rust"].iter().zip(least) {
+                mark(3);
+                pr_info!(
+                    "bench\t{driver}\t{name}\t1\t{}.{}\t{calls}\n",
+                    least / times,
+                    least % times * 10 / times
+                );
+            }
         }
 
         Ok(Self)

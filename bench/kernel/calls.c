@@ -11,10 +11,31 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
+#include "../mark.h"
+
 void bench_c_settle(void);
 void bench_c_settle(void)
 {
 	rcu_barrier();
+}
+
+void bench_c_mark(unsigned int what);
+void bench_c_mark(unsigned int what)
+{
+	switch (what) {
+	case MARK_NOTHING:
+		MARK(MARK_NOTHING);
+		break;
+	case MARK_FIRST:
+		MARK(MARK_FIRST);
+		break;
+	case MARK_SECOND:
+		MARK(MARK_SECOND);
+		break;
+	default:
+		MARK(MARK_ROW);
+		break;
+	}
 }
 
 /* As much data as a fence that Rust emits has. */
