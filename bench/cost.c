@@ -17,7 +17,7 @@
 
 static void load(const char *path)
 {
-	enum { TIMES = 20 };
+	enum { TIMES = 10 };
 	static char module[1 << 22];
 	uint64_t loading = 0, unloading = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

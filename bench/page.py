@@ -75,14 +75,15 @@ CSS = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 3rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 3rem } h3 { font-size: 1rem }
 table { border-collapse: collapse; width: 100% }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
+th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line) }
+td { font-variant-numeric: tabular-nums }
 th:first-child, td:first-child, td.why { text-align: left }
 td small { opacity: .65; white-space: nowrap }
 tr.met td.ratio { color: var(--good) } tr.known td.ratio { color: var(--known); font-weight: 600 }
 tr.over td.ratio { color: var(--bad); font-weight: 600 }
 .verdict { padding: .8rem 1rem; border-left: .4rem solid var(--good); background: #8881 }
 .verdict.bad { border-color: var(--bad) }
-figure { margin: 1.5rem 0 } figure img { width: 100%; background: #fff; border-radius: 6px }
+figure { margin: 1.5rem 0 } figure img { background: #fff; border-radius: 6px }
 figcaption { font-size: .9rem; opacity: .75 }
 dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem } dd { margin: 0 }
 summary { cursor: pointer } pre { overflow: auto; background: #8881; padding: .8rem; font-size: 12px }
@@ -138,8 +139,9 @@ def page(about, rows, bad, said, profiles):
 {verdict}"""
     yield "<ul>" + "".join(f"<li>{e(line)}</li>" for line in said) + "</ul>" if said else ""
     yield "<dl>" + "".join(f"<dt>{e(name)}</dt><dd>{e(value)}</dd>" for name, value in about.items()) + "</dl>"
-    for name, (title, _) in PLOTS.items():
-        yield f"<figure><img src='{name}' alt='{e(title)}'><figcaption>{e(title)}</figcaption></figure>"
+    for name, (title, panels) in PLOTS.items():
+        yield (f"<figure><img src='{name}' alt='{e(title)}' style='width: {len(panels) / 3:.0%}'>"
+               f"<figcaption>{e(title)}</figcaption></figure>")
     for meter, (head, words) in HEADS.items():
         yield f"<h2>{e(head)}</h2><p>{e(words)}</p>"
         yield from table(meter, [row for row in rows if row["meter"] == meter])

@@ -49,7 +49,7 @@ static inline uint64_t nanoseconds(clockid_t clock)
  */
 static inline void settle(void)
 {
-	const uint64_t step = 64000000, after_tick = 1000000;
+	const uint64_t step = 32000000, after_tick = 1000000;
 	uint64_t then = (nanoseconds(CLOCK_MONOTONIC) / step + 2) * step + after_tick;
 	struct timespec t = { .tv_sec = then / 1000000000, .tv_nsec = then % 1000000000 };
 
@@ -59,7 +59,7 @@ static inline void settle(void)
 #define begin(what) ({ settle(); now(what); })
 
 /* What one of this many calls took. */
-static void print(const char *row, unsigned long x, uint64_t total, unsigned long calls)
+static void print(const char *row, unsigned long x, int64_t total, unsigned long calls)
 {
 	MARK(MARK_ROW);
 	printf("%s\t%lu\t%.1f\t%lu\n", row, x, (double)total / calls, calls);
