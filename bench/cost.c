@@ -46,8 +46,8 @@ static void load(const char *path)
 		unloading += nanoseconds(CLOCK_THREAD_CPUTIME_ID) - loaded;
 		MARK(MARK_NOTHING);
 	}
-	print("load the module", 1, loading, TIMES);
-	print("unload the module", 1, unloading, TIMES);
+	print("load the module", 1, loading, TIMES, 1);
+	print("unload the module", 1, unloading, TIMES, 1);
 }
 
 /* Has every cache of slabs give back what is free. */
@@ -104,7 +104,7 @@ static void memory_of_buffers(unsigned long count, int say)
 	for (unsigned long i = 0; i < count; i++)
 		create(fd, 1);
 	if (say)
-		print("a buffer", 1, slab() - before, count);
+		print("a buffer", 1, slab() - before, count, 1);
 	close(fd);
 }
 
@@ -116,7 +116,7 @@ static void memory_of_files(unsigned long count, int say)
 	for (unsigned long i = 0; i < count; i++)
 		fd[i] = open_vgem();
 	if (say)
-		print("a file", 1, slab() - before, count);
+		print("a file", 1, slab() - before, count, 1);
 	for (unsigned long i = 0; i < count; i++)
 		close(fd[i]);
 	free(fd);
@@ -136,7 +136,7 @@ static void memory_of_live(unsigned long count, int say)
 	for (unsigned long i = 0; i < buffers * PER_BUFFER; i++)
 		attach(fd, handle[i % buffers]);
 	if (say)
-		print("a live fence", 1, slab() - before, buffers * PER_BUFFER);
+		print("a live fence", 1, slab() - before, buffers * PER_BUFFER, 1);
 	close(fd);
 	free(handle);
 }
@@ -153,7 +153,7 @@ static void memory_of_signalled(unsigned long count, int say)
 	for (unsigned long i = 0; i < count; i++)
 		sig(fd, attach(fd, handle));
 	if (say)
-		print("a signalled fence", 1, slab() - before, count);
+		print("a signalled fence", 1, slab() - before, count, 1);
 	close(fd);
 }
 
@@ -199,7 +199,7 @@ static long stack_call(unsigned int call)
 			least = used < least ? used : least;	\
 			after;					\
 		}						\
-		print(row, 1, least, 1);			\
+		print(row, 1, least, 1, 1);			\
 	} while (0)
 
 static void stack(void)

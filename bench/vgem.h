@@ -58,11 +58,11 @@ static inline void settle(void)
 
 #define begin(what) ({ settle(); now(what); })
 
-/* What one of this many calls took. */
-static void print(const char *row, unsigned long x, int64_t total, unsigned long calls)
+/* What one of this many calls took, which were measured so often. */
+static void print(const char *row, unsigned long x, int64_t total, unsigned long calls, int runs)
 {
 	MARK(MARK_ROW);
-	printf("%s\t%lu\t%.1f\t%lu\n", row, x, (double)total / calls, calls);
+	printf("%s\t%lu\t%.1f\t%lu\n", row, x, (double)total / calls, calls * runs);
 	fflush(stdout);
 }
 
