@@ -340,6 +340,18 @@ impl DmaFence {
         Some(unsafe { bindings::dma_fence_is_later(self.as_raw(), other.as_raw()) })
     }
 
+    /// Returns the later one of two fences on a timeline, which is the one to wait for, or [`None`]
+    /// if they are on different ones.
+    ///
+    /// May be called in any context. C: `dma_fence_later()`, but that has none to wait for if it is
+    /// signalled.
+    #[inline]
+    pub fn later<'a>(&'a self, other: &'a DmaFence) -> Option<&'a DmaFence> {
+        let later = self.is_later_than(other)?;
+
+        Some(if later { self } else { other })
+    }
+
     /// Asks the emitter to signal the fence as soon as it can.
     ///
     /// Some drivers have no interrupt for a fence, and so don't notice that it is done, before

@@ -234,6 +234,12 @@ mod suite {
         assert_eq!(a1.is_later_than(&a1), Some(false));
         assert_eq!(a2.is_later_than(&b1), None);
 
+        let later = |a: &DmaFence, b: &DmaFence| Some(a.later(b)?.seqno());
+        assert_eq!(later(&a1, &a2), Some(2));
+        assert_eq!(later(&a2, &a1), Some(2));
+        assert_eq!(later(&a1, &a1), Some(1));
+        assert_eq!(later(&a2, &b1), None);
+
         let context = a.context();
         let a3 = a.arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
         assert_eq!((a3.context(), a3.seqno()), (context, 3));
