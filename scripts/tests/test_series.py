@@ -3,6 +3,7 @@
 
 import email
 import email.policy
+import json
 import os
 import shutil
 import subprocess
@@ -39,7 +40,8 @@ def commit(where, message, *args):
 
 
 class SeriesTest(unittest.TestCase):
-    """A project with three patches: overlay and edit, overlay alone, edit alone."""
+    """A project with three patches: overlay and edit, overlay alone, edit alone. The
+    first two are one part, the last one is another."""
 
     template = None
 
@@ -86,8 +88,23 @@ class SeriesTest(unittest.TestCase):
         git(self.tree, "rm", "-q", "kernel/old.c")
         commit(self.tree, "rust: edit alone")
         self.run_refresh()
-        put(self.project / "series/cover-letter.txt",
-            "rust: fencés\n\nHello.\n\nTwo paragraphs of ünicode.\n")
+        self.mark("fence", 1)
+        self.mark("edit", 3)
+        put(self.project / "series/cover/fence.txt", "rust: fencés\n\nHello.\n\nTwo "
+            "paragraphs of ünicode.\n\nchange-id: 20261121-rustgem-fence-0123456789ab\n")
+        put(self.project / "series/cover/edit.txt", "rust: edit\n\nHello, too.\n\n"
+            "change-id: 20261121-rustgem-edit-0123456789ab\n")
+
+    def mark(self, part, number):
+        """Begin a part at a patch."""
+        path = self.project / "series/series"
+        path.write_text(path.read_text().replace(f"\n{number:04}-", f"\n[{part}]\n{number:04}-"))
+
+    def parts(self):
+        """The parts, and the patches in each, without their numbers."""
+        lines = (self.project / "series/series").read_text().splitlines()
+        return [line[5:-6] if line.endswith(".patch") else line for line in lines
+                if line.startswith(("[", "0"))]
 
     def edit(self, root, old, new):
         path = root / "rust/lib.rs"
@@ -130,8 +147,10 @@ class Files(SeriesTest):
     def test_layout(self):
         self.assertEqual(
             (self.project / "series/series").read_text().split("patch.\n", 1)[1],
+            "[fence]\n"
             "0001-rust-fences-na-ve-Gr-e.patch\n\trust/fence.rs\n"
             "0002-tools-add-a-script.patch\n\trust/more.rs\n\ttools/run.sh\n"
+            "[edit]\n"
             "0003-rust-edit-alone.patch\n")
         self.assertEqual((self.project / "series/base").read_text(), "7.3\n")
         self.assertTrue(self.patch(1).read_text(encoding="utf-8").startswith(
@@ -338,26 +357,197 @@ class Export(SeriesTest):
     def test_mails(self):
         out = self.temp / "out"
         put(out / "0007-old.patch", "")
+        put(out / "3-old/0001-old.patch", "")
         put(out / "notes", "")
         names = self.run_series("export", "-o", out).split()
         self.assertEqual(names, [str(out / name) for name in (
-            "0000-cover-letter.patch", "0001-rust-fences-na-ve-Gr-e.patch",
-            "0002-tools-add-a-script.patch", "0003-rust-edit-alone.patch")])
-        self.assertEqual(sorted(os.listdir(out)),
-                         sorted([Path(name).name for name in names] + ["notes"]))
-        cover = Path(names[0]).read_text(encoding="utf-8")
-        self.assertEqual(email.message_from_string(cover, policy=email.policy.default)
-                         ["Subject"], "[PATCH 0/3] rust: fencés")
-        self.assertIn("\n\nHello.\n\nTwo paragraphs of ünicode.\n", cover)
-        self.assertIn(f"base-commit: {git(self.linux, 'rev-parse', 'base')}", cover)
-        self.assertNotIn("Signed-off-by", "".join(Path(name).read_text() for name in names))
+            "1-fence/0000-cover-letter.patch", "1-fence/0001-rust-fences-na-ve-Gr-e.patch",
+            "1-fence/0002-tools-add-a-script.patch",
+            "2-edit/0000-cover-letter.patch", "2-edit/0001-rust-edit-alone.patch")])
+        self.assertEqual(sorted(os.listdir(out)), ["1-fence", "2-edit", "notes"])
+        mails = [Path(name).read_text(encoding="utf-8") for name in names]
+        subjects = [email.message_from_string(mail, policy=email.policy.default)["Subject"]
+                    for mail in mails]
+        self.assertEqual(subjects[0::3], ["[PATCH 0/2] rust: fencés", "[PATCH 0/1] rust: edit"])
+        self.assertEqual(subjects[2], "[PATCH 2/2] tools: add a script")
+        self.assertIn("\n\nHello.\n\nTwo paragraphs of ünicode.\n\nThis is part 1 of 2.", mails[0])
+        self.assertIn("first one on v7.3.4:\n\n1. rust: fencés\n2. rust: edit, this one\n", mails[3])
+        for mail, prerequisites in (mails[0], 0), (mails[3], 2):
+            self.assertIn(f"base-commit: {git(self.linux, 'rev-parse', 'base')}", mail)
+            self.assertEqual(mail.count("\nprerequisite-patch-id: "), prerequisites)
+            self.assertRegex(mail, "\nchange-id: 20261121-rustgem-")
+        self.assertNotIn("Signed-off-by", "".join(mails))
+        git(self.linux, "checkout", "-q", "--detach", "base")
+        git(self.linux, "am", "-q", "--empty=drop", *names)
+        self.assertEqual(git(self.linux, "rev-parse", "HEAD^{tree}"),
+                         git(self.tree, "rev-parse", "HEAD^{tree}"))
 
     def test_failure_keeps_the_old_ones(self):
         out = self.temp / "out"
         put(out / "0007-old.patch", "")
-        (self.project / "series/cover-letter.txt").unlink()
-        self.assert_fails("export", "-o", out, says=["cover-letter.txt does not exist"])
+        (self.project / "series/cover/edit.txt").unlink()
+        self.assert_fails("export", "-o", out, says=["series/cover/edit.txt does not exist"])
         self.assertEqual(os.listdir(out), ["0007-old.patch"])
+
+    def test_no_parts(self):
+        path = self.project / "series/series"
+        path.write_text(path.read_text().replace("[fence]\n", "").replace("[edit]\n", ""))
+        shutil.rmtree(self.project / "series/cover")
+        self.assert_fails("export", "-o", self.temp / "out", says=["has no part", "[name]"])
+
+    def test_no_change_id(self):
+        put(self.project / "series/cover/edit.txt", "rust: edit\n\nHello.\n")
+        self.assert_fails("export", "-o", self.temp / "out",
+                          says=["cover/edit.txt does not end with a line like 'change-id: "])
+
+
+class Parts(SeriesTest):
+    """Which part a patch is in after the commits were changed."""
+    A, B, C, NEW = "rust-fences-na-ve-Gr-e", "tools-add-a-script", "rust-edit-alone", "rust-new"
+
+    def reorder(self, *order, status=0):
+        """Have these of the commits, in this order."""
+        commits = git(self.tree, "rev-list", "--reverse", "rustgem-base..").split()
+        git(self.tree, "reset", "-q", "--hard", "rustgem-base")
+        git(self.tree, "cherry-pick", *(commits[number - 1] for number in order))
+        return self.run_refresh(status=status)
+
+    def new(self):
+        put(self.tree / "rust/new.rs", "// new\n")
+        commit(self.tree, "rust: new")
+
+    def test_new_patch(self):
+        for order, parts in (
+                ((1, 2, 3, 4), ["[fence]", self.A, self.B, "[edit]", self.C, self.NEW]),
+                ((1, 2, 4, 3), ["[fence]", self.A, self.B, self.NEW, "[edit]", self.C]),
+                ((3, 1, 2, 4), ["[fence]", self.NEW, self.A, self.B, "[edit]", self.C])):
+            if self.NEW not in self.parts():
+                self.new()
+            self.reorder(*order)
+            self.assertEqual(self.parts(), parts)
+
+    def test_other_order(self):
+        self.reorder(2, 1, 3)
+        self.assertEqual(self.parts(), ["[fence]", self.B, self.A, "[edit]", self.C])
+        self.reorder(3, 1, 2, status=1)
+        self.assertEqual(self.parts(), ["[fence]", self.C, self.B, self.A])
+
+    def test_first_patch_is_dropped_or_renamed(self):
+        self.reorder(2, 3)
+        self.assertEqual(self.parts(), ["[fence]", self.B, "[edit]", self.C])
+        git(self.tree, "commit", "-q", "--amend", "-m", "rust: new")
+        self.run_refresh()
+        self.assertEqual(self.parts(), ["[fence]", self.B, "[edit]", self.NEW])
+        self.assertIn("these parts begin now is not clear", self.reorder(1, status=1))
+        self.assertEqual(self.parts(), ["[fence]", self.B])
+        self.assert_fails("check", says=["edit.txt is the cover letter of no part"])
+
+    def test_moved_by_hand(self):
+        path = self.project / "series/series"
+        path.write_text(path.read_text().replace("[edit]\n", ""))
+        self.mark("edit", 2)
+        self.run_refresh()
+        self.assertEqual(self.parts(), ["[fence]", self.A, "[edit]", self.B, self.C])
+        self.run_series("tree", self.tree)
+        self.assertEqual(git(self.tree, "rev-parse", "b4/rustgem-fence"),
+                         git(self.tree, "rev-parse", "HEAD~2"))
+
+    def test_malformed(self):
+        path = self.project / "series/series"
+        good = path.read_text()
+        for bad, says in ((good.replace("[fence]\n", ""), "patches above the first part, [edit]"),
+                          (good.replace("[edit]", "[fence]"), "[fence] begins twice"),
+                          (good + "[last]\n", "[last] of series/series has no patches"),
+                          (good.replace("[edit]\n", ""), "cover/edit.txt is the cover letter of no")):
+            path.write_text(bad)
+            self.assert_fails("check", says=[says])
+
+
+class Mailing(SeriesTest):
+    """The branches for b4."""
+
+    def config(self, part, name, *value):
+        return git(self.tree, "config", f"branch.b4/rustgem-{part}.{name}", *value)
+
+    def test_branches(self):
+        self.run_series("tree", self.tree)
+        head = git(self.tree, "rev-parse", "HEAD")
+        self.assertEqual(git(self.tree, "rev-parse", "b4/rustgem-edit"), head)
+        self.assertEqual(git(self.tree, "rev-parse", "b4/rustgem-fence"),
+                         git(self.tree, "rev-parse", "HEAD~1"))
+        self.assertEqual(self.config("edit", "b4-prep-cover-strategy"), "branch-description")
+        self.assertTrue(self.config("edit", "description").startswith("rust: edit\n\nHello, too."))
+        series = json.loads(self.config("edit", "b4-tracking"))["series"]
+        prerequisites = series.pop("prerequisites")
+        self.assertEqual(series, {"revision": 1, "prefixes": [], "base-branch": "b4/rustgem-fence",
+                                  "change-id": "20261121-rustgem-edit-0123456789ab"})
+        self.assertEqual(prerequisites[0], f"base-commit: {git(self.linux, 'rev-parse', 'base')}")
+        self.assertRegex("".join(prerequisites[1:]), "^(patch-id: [0-9a-f]{40}){2}$")
+
+    def test_what_b4_knows_stays(self):
+        self.run_series("tree", self.tree)
+        self.config("edit", "b4-tracking", '{"series": {"revision": 2, "history": {"v1": ["id"]}}}')
+        self.config("edit", "description",
+                    self.config("edit", "description") + "\n\nTo: A <a@b.c>\nCc: d@e.f")
+        self.run_series("tree", self.tree)
+        series = json.loads(self.config("edit", "b4-tracking"))["series"]
+        self.assertEqual((series["revision"], series["history"]), (2, {"v1": ["id"]}))
+        self.assertIn("\nCc: d@e.f", self.config("edit", "description"))
+        # Not so with another cover letter.
+        path = self.project / "series/cover/edit.txt"
+        path.write_text(path.read_text().replace("too", "all"))
+        self.run_series("tree", self.tree)
+        self.assertIn("Hello, all.", self.config("edit", "description"))
+
+    def test_edited_cover_letter(self):
+        self.run_series("tree", self.tree)
+        self.config("edit", "description",
+                    self.config("edit", "description").replace("too", "Changes in v2"))
+        self.assert_fails("tree", self.tree, says=["cover letter of b4/rustgem-edit was edited",
+                                                   "series/cover/edit.txt"])
+        path = self.project / "series/cover/edit.txt"
+        path.write_text(path.read_text().replace("too", "Changes in v2"))
+        self.run_series("tree", self.tree)
+
+    def test_signoff(self):
+        line = "Signed-off-by: A Üser <user@example.org>"
+        with unittest.mock.patch.dict(ENV, GIT_CONFIG_COUNT="2", GIT_CONFIG_KEY_0="user.name",
+                                      GIT_CONFIG_VALUE_0="A Üser", GIT_CONFIG_KEY_1="user.email",
+                                      GIT_CONFIG_VALUE_1="user@example.org"):
+            self.run_series("tree", "--signoff", self.tree)
+        self.assertTrue(git(self.tree, "log", "-1", "--format=%B", "b4/rustgem-fence")
+                        .endswith(f"\n\n{line}"))
+        self.assertEqual(git(self.tree, "log", "b4/rustgem-edit").count(line), 3)
+        self.assertNotIn(line, git(self.tree, "log", "rustgem"))
+        self.assertEqual(git(self.tree, "diff", "b4/rustgem-edit", "rustgem"), "")
+        self.run_refresh()
+
+    def write_mails(self, *args):
+        """What b4 writes, of what `make tree` has left: {its path: its text}."""
+        self.run_series("tree", *args, self.tree)
+        start = "rustgem-base"
+        for number, part in enumerate(("fence", "edit"), 1):
+            git(self.tree, "format-patch", "-q", "--cover-letter", "--suffix=.eml", "-o",
+                self.temp / f"mails/{number}-{part}", f"{start}..b4/rustgem-{part}")
+            start = f"b4/rustgem-{part}"
+        return sorted((self.temp / "mails").rglob("*.eml"))
+
+    def test_roundtrip(self):
+        mails = self.write_mails()
+        self.run_series("roundtrip", "--mails", self.temp / "mails")
+        mails[1].write_text(mails[1].read_text(encoding="utf-8").replace("+line ten", "+line nine"),
+                            encoding="utf-8")
+        self.assert_fails("roundtrip", "--mails", self.temp / "mails", says=["another tree than"])
+        mails[1].unlink()
+        self.assert_fails("roundtrip", "--mails", self.temp / "mails",
+                          says=["has 2 mails, with 1 cover letters, for 2 patches"])
+
+    def test_roundtrip_signed_off(self):
+        with unittest.mock.patch.dict(ENV, GIT_CONFIG_COUNT="2", GIT_CONFIG_KEY_0="user.name",
+                                      GIT_CONFIG_VALUE_0="A Üser", GIT_CONFIG_KEY_1="user.email",
+                                      GIT_CONFIG_VALUE_1="user@example.org"):
+            self.write_mails("--signoff")
+        self.run_series("roundtrip", "--mails", self.temp / "mails")
 
 
 class Roundtrip(SeriesTest):
@@ -416,7 +606,7 @@ class TreeAndRefresh(SeriesTest):
 
     def test_dropped_commit_takes_its_files_along(self):
         git(self.tree, "reset", "-q", "--hard", "HEAD~2")
-        self.run_refresh()
+        self.run_refresh(status=1)
         self.assertFalse((self.project / "tools").exists())
         self.assertTrue((self.project / "rust/fence.rs").exists())
         self.assertEqual(len(list((self.project / "series").glob("*.patch"))), 1)
