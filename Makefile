@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test debug bench bench-compare profile fuzz series tree refresh update clean
+.PHONY: help run soak test debug bench bench-compare profile fuzz series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -42,11 +42,15 @@ profile: ## say which functions the instructions of each row of `make bench` are
 fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, against a model
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
 
-series: ## write the patches that `git am` takes to OUT=out/series
+series: ## write the patches that `git am` takes, a directory for each part, to OUT=out/series
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
 
+mails: OUT = out/mails
+mails: ## have b4 check the series, and write the mails to OUT=out/mails; SIGNOFF=1 signs off
+	@scripts/mails "$(TREE)" "$(OUT)" $(if $(SIGNOFF),--signoff)
+
 tree: ## make a kernel git tree with one commit for each patch, in TREE
-	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" "$(TREE)"
+	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" $(if $(SIGNOFF),--signoff) "$(TREE)"
 
 refresh: ## take commits, amended or added in TREE, back into the overlay and series/
 	@scripts/series refresh "$(TREE)"

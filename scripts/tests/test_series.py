@@ -509,6 +509,13 @@ class Mailing(SeriesTest):
         path.write_text(path.read_text().replace("too", "Changes in v2"))
         self.run_series("tree", self.tree)
 
+    def test_edited_branch(self):
+        self.run_series("tree", self.tree)
+        git(self.tree, "checkout", "-q", "b4/rustgem-fence")
+        git(self.tree, "commit", "-q", "--amend", "-m", "tools: reviewed")
+        git(self.tree, "checkout", "-q", "rustgem")
+        self.assert_fails("tree", self.tree, says=["b4/rustgem-fence has other commits"])
+
     def test_signoff(self):
         line = "Signed-off-by: A Üser <user@example.org>"
         with unittest.mock.patch.dict(ENV, GIT_CONFIG_COUNT="2", GIT_CONFIG_KEY_0="user.name",
