@@ -43,6 +43,9 @@ const UNTOUCHED: u32 = 0xdead_beef;
 /// A wait that is over has to return within this.
 const WAKE: Duration = Duration::from_secs(20);
 
+/// It sleeps for that long at once, to see when the machine stands still.
+const STEP: Time = SECOND / 100;
+
 pub fn now() -> Time {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is always this clock");
     now.tv_sec() as Time * SECOND + now.tv_nsec() as Time
@@ -434,6 +437,7 @@ pub struct Kernel {
     inodes: Vec<u64>,
     /// For arguments that can't be written to.
     page: Mapping,
+    stalled: Time,
 }
 
 impl Kernel {
@@ -453,6 +457,7 @@ impl Kernel {
             offsets: BTreeMap::new(),
             inodes: Vec::new(),
             page: Mapping { start, size: PAGE },
+            stalled: 0,
         })
     }
 
@@ -675,7 +680,13 @@ impl Kernel {
                 waitpid(child, None)?;
             }
 
-            Call::Sleep { until } => sleep_until(until),
+            Call::Sleep { until } => {
+                while now() < until {
+                    let step = until.min(now() + STEP);
+                    sleep_until(step);
+                    self.stalled = self.stalled.max(now() - step);
+                }
+            }
         }
         Ok(Reply::Done)
     }
@@ -698,6 +709,10 @@ impl Device for Kernel {
             waiter.reply = waiter.receiver.try_recv().ok();
         }
         waiter.reply.is_some()
+    }
+
+    fn stalled(&self) -> Time {
+        self.stalled
     }
 }
 

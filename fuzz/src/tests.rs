@@ -11,7 +11,7 @@ use crate::{
     model::{Call, Driver, Fd, Key, Model, Mutation, Reply, Time, SECOND},
     op::{self, Any, Events, Form, Handle, Id, Map, Op, Shape, OF_ALL},
     search::{self, runner, Shrink},
-    seq::{self, Device},
+    seq::{self, Device, Stop},
 };
 
 /// A device that does what the model says; its time passes with each call.
@@ -45,6 +45,40 @@ impl Device for Simulation {
     fn woken(&mut self, wait: Key) -> bool {
         self.model.over().contains(&wait)
     }
+
+    fn stalled(&self) -> Time {
+        0
+    }
+}
+
+/// A device that does nothing right, after the machine stood still for a while.
+struct Broken(Time);
+
+impl Device for Broken {
+    fn now(&mut self) -> Time {
+        SECOND
+    }
+
+    fn call(&mut self, _: &Call) -> Reply {
+        Reply::Fails(Errno::EIO)
+    }
+
+    fn woken(&mut self, _: Key) -> bool {
+        false
+    }
+
+    fn stalled(&self) -> Time {
+        self.0
+    }
+}
+
+#[test]
+fn a_machine_that_stood_still_is_not_judged() {
+    let run = |stalled| {
+        seq::run(&mut Broken(stalled), Driver::Rust, None, &[Op::Open { render: false }]).0
+    };
+    assert!(matches!(run(SECOND / 100), Err(Stop::Wrong(_))));
+    assert!(matches!(run(SECOND / 10), Err(Stop::Slow)));
 }
 
 /// The shortest sequence that shows that the model is wrong.
