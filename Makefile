@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test debug bench bench-compare profile fuzz series mails tree refresh update clean
+.PHONY: help run soak test debug bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -21,8 +21,9 @@ help: ## show this list
 run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in Rust
 	@scripts/run
 
-soak: ## the same with 1,000,000 fences and 200,000 races on each
+soak: ## the same with 1,000,000 fences and 200,000 races on each, then `make kunitconfigs`
 	@VGEM_PAIRS=1000000 VGEM_ROUNDS=200000 GUEST_SECONDS=3600 scripts/run
+	@scripts/kunitconfigs
 
 test: ## run the lab's own tests, the round trip of the series, and KUnit
 	@scripts/test
@@ -41,6 +42,9 @@ profile: ## say which functions the instructions of each row of `make bench` are
 
 fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, against a model
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
+
+kunitconfigs: ## run KUnit on UML with each .kunitconfig of the series by itself
+	@scripts/kunitconfigs
 
 series: ## write the patches that `git am` takes, a directory for each part, to OUT=out/series
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
