@@ -509,10 +509,8 @@ mod suite {
 
         let ptr = fence.into_foreign();
         // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
-        assert_eq!(
-            unsafe { DriverDmaFence::<()>::borrow(ptr) }.context(),
-            context
-        );
+        let borrowed = unsafe { DriverDmaFence::<()>::borrow(ptr) }.context();
+        assert_eq!(borrowed, context);
         assert!(!shared.is_signaled());
 
         // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
@@ -575,10 +573,8 @@ mod suite {
         let fence = ctx.arm(unarmed()?);
         let ptr = fence.into_foreign();
         // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
-        assert_eq!(
-            unsafe { DriverDmaFence::<Data>::borrow(ptr) }.data().number,
-            1
-        );
+        let number = unsafe { DriverDmaFence::<Data>::borrow(ptr) }.data().number;
+        assert_eq!(number, 1);
         assert_eq!(drops(), 2);
         // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
         unsafe { DriverDmaFence::<Data>::from_foreign(ptr) }.signal(Ok(()));

@@ -71,7 +71,8 @@ impl Unwrap {
     /// Puts the reference in the cursor, if any.
     #[inline]
     fn put(&mut self) {
-        let chain = core::mem::replace(&mut self.cursor.chain, ptr::null_mut());
+        let chain = self.cursor.chain;
+        self.cursor.chain = ptr::null_mut();
 
         // SAFETY: By the type invariants, the reference is ours, unless `chain` is null, which C
         // puts up with.

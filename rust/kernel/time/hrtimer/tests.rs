@@ -777,6 +777,48 @@ mod suite {
         Ok(())
     }
 
+    // The callback runs in the interrupt of another thread, on its CPU if there are several. What
+    // drops the handle meanwhile waits until it has returned.
+    #[test]
+    fn drop_waits() -> Result {
+        for _ in 0..20 {
+            let timer = Probe::new(|this, _| {
+                let start = Instant::<Monotonic>::now();
+                // Where time does not go on meanwhile, this comes to an end all the same.
+                for _ in 0..1_000_000 {
+                    if start.elapsed() > Delta::from_millis(5) {
+                        break;
+                    }
+                    cpu_relax();
+                }
+                this.seen.store(1, Release);
+                HrTimerRestart::NoRestart
+            })?;
+
+            let other = timer.clone();
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+                let mut kept = other.kept.lock();
+                *kept = Some(other.clone().start(SHORT));
+                drop(kept);
+
+                for _ in 0..1_000_000 {
+                    if other.calls() != 0 {
+                        break;
+                    }
+                    cpu_relax();
+                }
+            })?;
+
+            until(|| timer.calls() != 0);
+            let handle = timer.kept.lock().take();
+            check(handle.is_some())?;
+            drop(handle);
+            assert_eq!(timer.seen.load(Acquire), 1);
+        }
+
+        Ok(())
+    }
+
     #[test]
     fn race() -> Result {
         const THREADS: i32 = 4;

@@ -47,7 +47,7 @@ static long count(const char *name, long otherwise)
 
 static int write_file(const char *path, const char *value)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 	ssize_t ret;
 
 	if (fd < 0)
@@ -454,7 +454,7 @@ TEST_F(vgem, signal_stops_timer)
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	ASSERT_EQ(0, write_file(TRACING "buffer_size_kb", "1024"));
 	ASSERT_EQ(0, write_file(TRACING "set_event_pid", pid));
-	ASSERT_EQ(0, truncate(TRACING "trace", 0));
+	ASSERT_EQ(0, write_file(TRACING "trace", ""));
 	for (i = 0; i < ARRAY_SIZE(timer_events); i++)
 		ASSERT_EQ(0, write_file(timer_events[i], "1"));
 
@@ -500,6 +500,138 @@ TEST_F(vgem, signal_stops_timer)
 	/* One for all of a client may go on. */
 	EXPECT_GE(1, started - stopped);
 	close(sync_file);
+}
+
+/* With buffers of its own, as others write stack traces. */
+#define INSTANCE TRACING "instances/vgem/"
+#define FENCE_SIGNALED "events/dma_fence/dma_fence_signaled/"
+
+/*
+ * With lockdep, a stack trace makes the time longer that is between a look at a fence and
+ * the lock of it, but not when a timer does the same, in an interrupt.
+ */
+#define SLOW_LOCKS TRACING "events/lock/lock_acquire/trigger"
+#define IN_INTERRUPT "common_flags & 24"	/* hard (8) or soft (16) */
+#define SLOWLY "stacktrace if !(" IN_INTERRUPT ") && " \
+	       "(name == \"rcu_read_lock\" || name ~ \"*fence->*lock\")"
+
+/* A fence is attached each 0.1 ms, for that long. */
+#define ATTACH_TIME	(8 * NSEC_PER_SEC)
+#define ATTACH_APART	(NSEC_PER_MSEC / 10)
+
+static void pin_to_cpu(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+}
+
+/* Timers of a CPU that is idle may expire on another one. */
+static void *keep_busy(void *stop)
+{
+	pin_to_cpu(0);
+	while (!atomic_load((atomic_bool *)stop))
+		;
+	return NULL;
+}
+
+static long traced(void)
+{
+	long i, all = 0;
+	char path[80];
+
+	for (i = 0; i < sysconf(_SC_NPROCESSORS_CONF); i++) {
+		snprintf(path, sizeof(path), INSTANCE "per_cpu/cpu%ld/stats", i);
+		all += read_number(path, "entries: ") + read_number(path, "overrun: ");
+	}
+	return all;
+}
+
+/*
+ * Either user space signals a fence or its timer does. That SIGNAL returned 0 for one that
+ * had expired is only seen by who counts the latter: the two have to add up. So each fence
+ * is signalled as near to its expiry as can be, on another CPU.
+ */
+TEST_F_TIMEOUT(vgem, expiry_is_told, 180)
+{
+	enum { MAX = ATTACH_TIME / ATTACH_APART };
+	static struct {
+		int64_t expires;
+		uint32_t id;
+	} fences[MAX];
+	long in_time = 0, late = 0, other = 0, expired;
+	atomic_bool stop = false;
+	int count, i, ret;
+	int64_t start, wait;
+	uint32_t handle = 0;
+	pthread_t busy;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "there is only one CPU");
+	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+	if (access(TRACING FENCE_SIGNALED "enable", W_OK))
+		SKIP(return, "needs root, and a kernel with tracing");
+	ASSERT_EQ(0, mkdir(INSTANCE, 0700));
+	ASSERT_EQ(0, write_file(INSTANCE FENCE_SIGNALED "filter", IN_INTERRUPT));
+	ASSERT_EQ(0, write_file(INSTANCE FENCE_SIGNALED "enable", "1"));
+
+	pin_to_cpu(0);
+	start = now();
+	for (count = 0; count < MAX && now() < start + ATTACH_TIME; count++) {
+		/* That there are few on each buffer makes it quick. */
+		if (count % 64 == 0)
+			ASSERT_EQ(0, dumb_create(self->fd, 1, &handle));
+		while (now() < start + count * ATTACH_APART)
+			;
+		ASSERT_EQ(0, vgem_attach(self->fd, handle, 0, &fences[count].id));
+		fences[count].expires = now() + VGEM_TIMEOUT;
+	}
+
+	pin_to_cpu(1);
+	ASSERT_EQ(0, pthread_create(&busy, NULL, keep_busy, &stop));
+	write_file(SLOW_LOCKS, SLOWLY);
+	/* How late it may be is found by trying: later if in time, and else earlier. */
+	for (i = 0, wait = 0; i < count; i++) {
+		int64_t time = now() - wait;
+
+		if (i + 1 < count && fences[i + 1].expires <= time)
+			continue;
+		while (now() < fences[i].expires + wait)
+			;
+		ret = vgem_signal(self->fd, fences[i].id);
+		in_time += !ret;
+		late += ret == -ETIMEDOUT;
+		other += ret && ret != -ETIMEDOUT;
+		wait += ret ? -ATTACH_APART : ATTACH_APART / 5;
+		fences[i].id = 0;
+	}
+	write_file(SLOW_LOCKS, "!stacktrace");
+	atomic_store(&stop, true);
+	pthread_join(busy, NULL);
+
+	/* Those that there was no time for. */
+	sleep_until(fences[count - 1].expires + NSEC_PER_SEC / 2);
+	for (i = 0; i < count; i++) {
+		if (!fences[i].id)
+			continue;
+		ret = vgem_signal(self->fd, fences[i].id);
+		late += ret == -ETIMEDOUT;
+		other += ret != -ETIMEDOUT;
+	}
+	expired = traced();
+	write_file(INSTANCE FENCE_SIGNALED "enable", "0");
+	rmdir(INSTANCE);
+
+	TH_LOG("of %d fences, SIGNAL was in time for %ld, %ld expired, %ld both", count, in_time,
+	       expired, in_time + expired - count);
+	EXPECT_EQ(0, other);
+	EXPECT_EQ(count, in_time + late);
+	EXPECT_EQ(count, in_time + expired);
+	/* Both were tried. */
+	EXPECT_LT(0, in_time);
+	EXPECT_LT(0, expired);
 }
 
 /* Who pays */
