@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of scripts/suites."""
+
+import json
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+SUITES = TOP / "scripts/suites"
+
+
+class Suites(unittest.TestCase):
+    def count(self, suites):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as results:
+            json.dump({"sub_groups": [{"name": name, "test_cases": [{"status": s} for s in cases]}
+                                      for name, cases in suites.items()]}, results)
+            results.flush()
+            return subprocess.run([SUITES, results.name], text=True, capture_output=True, check=False)
+
+    def expected(self):
+        lines = (TOP / "expect/suites.txt").read_text().splitlines()
+        return {name: ["PASS"] for name in lines if name and not name.startswith("#")}
+
+    def test_counts(self):
+        suites = self.expected() | {"other": ["PASS", "SKIP", "FAIL"]}
+        done = self.count(suites)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout, f"1 fail, {len(suites)} pass, 1 skip\n")
+
+    def test_suite_that_did_not_run(self):
+        done = self.count(self.expected() | {"rust_dma_resv": []})
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("rust_dma_resv did not run", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
