@@ -5,7 +5,7 @@
 use std::{fmt, fmt::Write};
 
 use crate::{
-    model::{Call, Driver, Key, Model, Mutation, Reply, Time, SECOND},
+    model::{Call, Driver, Key, Model, Mutation, Reply, Time},
     op::Op,
 };
 
@@ -21,9 +21,6 @@ pub trait Device {
     /// How late the machine was at most when it was to sleep.
     fn stalled(&self) -> Time;
 }
-
-/// If the machine was as late as that, timers say nothing.
-const STALL: Time = SECOND / 20;
 
 /// Why a sequence ended before its end.
 #[derive(Debug)]
@@ -117,10 +114,7 @@ impl<D: Device> Run<'_, D> {
         if self.model.is_unclear(after) {
             return Err(Stop::Slow);
         }
-        if !expected.allows(&actual) && self.device.stalled() > STALL {
-            return Err(Stop::Slow);
-        }
-        if !expected.allows(&actual) {
+        if !expected.allows(&actual, self.device.stalled()) {
             return Err(Stop::Wrong(format!("{call:?} returned {actual:?}, and not {expected:?}")));
         }
         Ok(())

@@ -8,10 +8,10 @@ use nix::errno::Errno;
 use proptest::strategy::{BoxedStrategy, Strategy, ValueTree};
 
 use crate::{
-    model::{Call, Driver, Fd, Key, Model, Mutation, Reply, Time, SECOND},
+    model::{Call, Driver, Fd, Info, Key, Model, Mutation, Reply, Time, SECOND},
     op::{self, Any, Events, Form, Handle, Id, Map, Op, Shape, OF_ALL},
     search::{self, runner, Shrink},
-    seq::{self, Device, Stop},
+    seq::{self, Device},
 };
 
 /// A device that does what the model says; its time passes with each call.
@@ -51,34 +51,18 @@ impl Device for Simulation {
     }
 }
 
-/// A device that does nothing right, after the machine stood still for a while.
-struct Broken(Time);
-
-impl Device for Broken {
-    fn now(&mut self) -> Time {
-        SECOND
-    }
-
-    fn call(&mut self, _: &Call) -> Reply {
-        Reply::Fails(Errno::EIO)
-    }
-
-    fn woken(&mut self, _: Key) -> bool {
-        false
-    }
-
-    fn stalled(&self) -> Time {
-        self.0
-    }
-}
-
 #[test]
-fn a_machine_that_stood_still_is_not_judged() {
-    let run = |stalled| {
-        seq::run(&mut Broken(stalled), Driver::Rust, None, &[Op::Open { render: false }]).0
+fn only_an_expiry_may_be_as_late_as_the_machine() {
+    let info = |signaled, from, to| {
+        Reply::Info(Info { signaled, active: (0, 0), done: (1, 1), when: Some((from, to)) })
     };
-    assert!(matches!(run(SECOND / 100), Err(Stop::Wrong(_))));
-    assert!(matches!(run(SECOND / 10), Err(Stop::Slow)));
+    let expected = info(true, SECOND, 2 * SECOND);
+    let late = info(true, 3 * SECOND, 3 * SECOND);
+    assert!(!expected.allows(&late, SECOND - 1));
+    assert!(expected.allows(&late, SECOND));
+    assert!(!expected.allows(&info(true, SECOND - 1, SECOND - 1), SECOND));
+    assert!(!expected.allows(&info(false, SECOND, SECOND), SECOND));
+    assert!(!Reply::Done.allows(&Reply::Fails(Errno::EIO), SECOND));
 }
 
 /// The shortest sequence that shows that the model is wrong.
@@ -396,9 +380,9 @@ fn a_wait_may_see_half_of_what_a_close_signals() {
         assert_eq!(told.model.apply(&join, told.now), reply);
     }
     let some = Reply::SomeOf { read: true, write: false };
-    assert!(some.allows(&ready(true, false)));
-    assert!(!some.allows(&ready(true, true)));
-    assert!(!some.allows(&ready(false, false)));
+    assert!(some.allows(&ready(true, false), 0));
+    assert!(!some.allows(&ready(true, true), 0));
+    assert!(!some.allows(&ready(false, false), 0));
 }
 
 #[test]
