@@ -573,6 +573,8 @@ TEST_F_TIMEOUT(vgem, expiry_is_told, 180)
 	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
 	if (access(TRACING FENCE_SIGNALED "enable", W_OK))
 		SKIP(return, "needs root, and a kernel with tracing");
+	/* One that was killed may have left it. */
+	rmdir(INSTANCE);
 	ASSERT_EQ(0, mkdir(INSTANCE, 0700));
 	ASSERT_EQ(0, write_file(INSTANCE FENCE_SIGNALED "filter", IN_INTERRUPT));
 	ASSERT_EQ(0, write_file(INSTANCE FENCE_SIGNALED "enable", "1"));
