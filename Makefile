@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test debug bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check debug bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -26,6 +26,9 @@ soak: ## the same with 1,000,000 fences and 200,000 races on each
 
 test: ## run the lab's own tests, the round trip of the series, and KUnit
 	@scripts/test
+
+check: ## run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the series
+	@scripts/check
 
 debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
 	@scripts/debug
