@@ -48,8 +48,14 @@ fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, against a mod
 kunitconfigs: ## run KUnit on UML with each .kunitconfig of the series by itself
 	@scripts/kunitconfigs
 
-series: ## write the patches that `git am` takes, a directory for each part, to OUT=out/series
+ifdef BASE
+series: OUT = out/series-$(notdir $(BASE))
+series:
+	@scripts/bases "$(BASE)" "$(OUT)"
+else
+series: ## write the patches that `git am` takes to OUT=out/series; BASE= for another kernel
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
+endif
 
 mails: OUT = out/mails
 mails: ## have b4 check the series, and write the mails to OUT=out/mails; SIGNOFF=1 signs off

@@ -73,6 +73,44 @@ debian_mirror() {
 	echo "${mirror%/}"
 }
 
+# suite NAME [TYPE]: have apt look at that suite of Debian alone, for its packages or, with
+# the TYPE deb-src, their sources, with a state of its own, which the host's does not see.
+# Forky's Release is past its Valid-Until at times; its signature is checked.
+suite() {
+	local apt=$cache/apt/$1
+	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
+	cat >"$apt/debian.sources" <<-EOF
+		Types: ${2:-deb}
+		URIs: $(debian_mirror)
+		Suites: $1
+		Components: main
+		Check-Valid-Until: no
+		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	EOF
+	cat >"$apt/apt.conf" <<-EOF
+		Dir::State "$apt/state";
+		Dir::State::status "/dev/null";
+		Dir::Cache "$apt/cache";
+		Dir::Etc::SourceList "$apt/debian.sources";
+		Dir::Etc::SourceParts "/dev/null";
+		APT::Architecture "amd64";
+		APT::Sandbox::User "root";
+		APT::Update::Error-Mode "any";
+		Acquire::Languages "none";
+		Acquire::Retries "3";
+	EOF
+	export APT_CONFIG=$apt/apt.conf
+
+	# shellcheck disable=SC2317
+	update() {
+		apt-get update || {
+			echo "rustgem: Debian's $1 can not be reached, or its signature is not good: check the network, or set RUSTGEM_MIRROR"
+			return 1
+		}
+	}
+	step fetch-list update "$1"
+}
+
 # The toolchain that `scripts/toolchain` found, for make.
 toolchain() {
 	"$top/scripts/toolchain"

@@ -134,7 +134,7 @@ class Lab(unittest.TestCase):
     def test_no_mirror(self):
         status, out = self.run_(SCRIPTS / "fetch", RUSTGEM_MIRROR="file:///nonexistent")
         self.assertEqual(status, 1)
-        self.assertIn("Debian can not be reached, or its signature is not good", out)
+        self.assertIn("Debian's trixie-backports can not be reached, or its signature is not good", out)
 
     @unittest.skipUnless(shutil.which("apt-get"), "needs apt")
     def test_unsigned(self):
