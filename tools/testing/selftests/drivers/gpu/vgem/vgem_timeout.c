@@ -172,17 +172,16 @@ static void attempt(void)
 	for (i = 0; i < FEW; i++) {
 		sleep_until(start + i * APART);
 		attach_fence(fd, &few_buffers[i], VGEM_FENCE_WRITE, &few_fences[i]);
+		export_buffer(&few_buffers[i]);
 	}
-	for (i = 0; i < BUFFERS; i++)
+	/* On a slow machine the first may expire before the last is attached. */
+	for (i = 0; i < BUFFERS; i++) {
 		for (j = 0; j < READERS; j++)
 			attach_fence(fd, &many_buffers[i], 0, &many_fences[i][j]);
+		export_buffer(&many_buffers[i]);
+	}
 	attach_fence(fd, &early_buffer, 0, &early);
 	end = now();
-
-	for (i = 0; i < FEW; i++)
-		export_buffer(&few_buffers[i]);
-	for (i = 0; i < BUFFERS; i++)
-		export_buffer(&many_buffers[i]);
 
 	for (cpu = 0; cpu < cpus; cpu++) {
 		watches[cpu] = (struct watch){
