@@ -24,7 +24,7 @@ run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in 
 soak: ## the same with 1,000,000 fences and 200,000 races on each
 	@VGEM_PAIRS=1000000 VGEM_ROUNDS=200000 GUEST_SECONDS=3600 scripts/run
 
-test: ## run the lab's own tests, the round trip of the series, and KUnit
+test: ## run the lab's own tests, the round trip of the series, loom models, KUnit, what must not compile
 	@scripts/test
 
 check: ## run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the series
@@ -42,18 +42,18 @@ bench-compare: ## compare two results.json of `make bench`, A= and B=
 profile: ## say which functions the instructions of each row of `make bench` are in, or ROW=
 	@scripts/bench profile $(if $(ROW),"$(ROW)")
 
-fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, against a model
+fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, in KERNEL=guest or debug
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
 
 kunitconfigs: ## run KUnit on UML with each .kunitconfig of the series by itself
 	@scripts/kunitconfigs
 
 ifdef BASE
-series: OUT = out/series-$(notdir $(BASE))
+series: OUT = out/series-$(notdir $(BASE:/=))
 series:
 	@scripts/bases "$(BASE)" "$(OUT)"
 else
-series: ## write the patches that `git am` takes to OUT=out/series; BASE= for another kernel
+series: ## write the patches that `git am` takes to OUT=out/series; BASE=SUITE|DIR for another kernel, to out/series-NAME
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
 endif
 

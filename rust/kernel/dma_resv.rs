@@ -131,14 +131,12 @@ impl Usage {
 
 /// A DMA reservation object.
 ///
-/// The one of a GEM object is borrowed from it, see [`BaseObject::resv`]; one that stands by itself
-/// comes from [`DmaResv::new`].
+/// The one of a GEM object is borrowed from it; one that stands by itself comes from
+/// [`DmaResv::new`].
 ///
 /// # Invariants
 ///
 /// `self.inner` is an initialised `struct dma_resv`.
-///
-/// [`BaseObject::resv`]: crate::drm::gem::BaseObject::resv
 #[pin_data(PinnedDrop)]
 #[repr(transparent)]
 pub struct DmaResv {
