@@ -12,12 +12,12 @@ SUITES = TOP / "scripts/suites"
 
 
 class Suites(unittest.TestCase):
-    def count(self, suites):
+    def count(self, suites, *names):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as results:
             json.dump({"sub_groups": [{"name": name, "test_cases": [{"status": s} for s in cases]}
                                       for name, cases in suites.items()]}, results)
             results.flush()
-            return subprocess.run([SUITES, results.name], text=True, capture_output=True, check=False)
+            return subprocess.run([SUITES, results.name, *names], text=True, capture_output=True, check=False)
 
     def expected(self):
         lines = (TOP / "expect/suites.txt").read_text().splitlines()
@@ -33,6 +33,11 @@ class Suites(unittest.TestCase):
         done = self.count(self.expected() | {"rust_dma_resv": []})
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("rust_dma_resv did not run", done.stderr)
+
+    def test_suites_by_name(self):
+        self.assertEqual(self.count({"a": ["PASS"]}, "a").stdout, "1 pass\n")
+        for suites in ({"b": ["PASS"]}, {"a": ["SKIP"]}, {"a": []}):
+            self.assertIn("a did not run", self.count(suites, "a").stderr)
 
 
 if __name__ == "__main__":
