@@ -22,6 +22,19 @@
 static char **wanted;
 static unsigned long max = 1000000;
 
+/*
+ * How many calls make a run. What is counted, rather than timed, is to be the same each
+ * time, so that it goes on for long: the allocator and RCU put off what they have to do
+ * to some later call.
+ */
+static int many(int calls)
+{
+	return max > 100000 ? 8 * calls : calls;
+}
+
+/* What is one call with much to do is different each time. */
+#define CLOSES (max > 100000 ? 6 : RUNS)
+
 /* Is the row wanted? */
 static int want(const char *row)
 {
@@ -42,17 +55,18 @@ static void keep_least(uint64_t *least, uint64_t took)
 /* Measures what is done so often. */
 #define measure(row, x, calls, what)					\
 	do {								\
+		const int _calls = (calls);				\
 		uint64_t least = 0;					\
 									\
 		for (int run = 0; run < RUNS; run++) {			\
 			uint64_t start = begin(MARK_FIRST);		\
 									\
-			for (int i = 0; i < (calls); i++) {		\
+			for (int i = 0; i < _calls; i++) {		\
 				what;					\
 			}						\
 			keep_least(&least, now(MARK_NOTHING) - start);	\
 		}							\
-		print(row, x, least, calls, RUNS);			\
+		print(row, x, least, _calls, RUNS);			\
 	} while (0)
 
 /* Attaches live fences, few to a buffer. */
@@ -91,14 +105,15 @@ static void signal_unknown(const char *const *row)
  */
 static void attach_signal_apart(const char *const *row)
 {
-	enum { BUFFERS = 256, EACH = 8, ROUNDS = 10 };
+	enum { BUFFERS = 256, EACH = 8 };
+	const int rounds = many(10);
 	static uint32_t handles[BUFFERS], fences[BUFFERS * EACH];
 	uint64_t attaching = 0, signalling = 0;
 	int fd = open_vgem();
 
 	for (int i = 0; i < BUFFERS; i++)
 		handles[i] = create(fd, 1);
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < rounds; round++) {
 		uint64_t start = begin(MARK_FIRST), middle;
 
 		for (int i = 0; i < BUFFERS * EACH; i++)
@@ -109,8 +124,8 @@ static void attach_signal_apart(const char *const *row)
 		attaching += middle - start;
 		signalling += now(MARK_NOTHING) - middle;
 	}
-	print(row[0], 1, attaching, BUFFERS * EACH * ROUNDS, 1);
-	print(row[1], 1, signalling, BUFFERS * EACH * ROUNDS, 1);
+	print(row[0], 1, attaching, BUFFERS * EACH * rounds, 1);
+	print(row[1], 1, signalling, BUFFERS * EACH * rounds, 1);
 	close(fd);
 }
 
@@ -124,7 +139,7 @@ static void pairs(int fd, uint32_t handle, unsigned long count)
 static void measure_pairs(const char *row, unsigned long x, int fd, uint32_t handle)
 {
 	pairs(fd, handle, 100);
-	measure(row, x, 5000, sig(fd, attach(fd, handle)));
+	measure(row, x, many(5000), sig(fd, attach(fd, handle)));
 }
 
 static void fences_per_buffer(const char *const *row)
@@ -158,7 +173,7 @@ static void create_destroy(const char *const *row)
 {
 	int fd = open_vgem();
 
-	measure(*row, 1, 3000, destroy(fd, create(fd, 1)));
+	measure(*row, 1, many(3000), destroy(fd, create(fd, 1)));
 	close(fd);
 }
 
@@ -174,7 +189,7 @@ static void lookup(const char *const *row)
 			create(fd, 1);
 		attach(fd, handle);
 		arg.handle = handle;
-		measure(*row, count, 5000,
+		measure(*row, count, many(5000),
 			if (!ioctl(fd, DRM_IOCTL_VGEM_FENCE_ATTACH, &arg) || errno != EBUSY)
 				fail("FENCE_ATTACH"));
 		close(fd);
@@ -237,7 +252,7 @@ static void sync_file(const char *const *row)
 
 static void open_close(const char *const *row)
 {
-	measure(*row, 1, 2000, close(open_vgem()));
+	measure(*row, 1, many(2000), close(open_vgem()));
 }
 
 /* The whole close, not a call: what it costs that there were this many fences. */
@@ -245,7 +260,7 @@ static void close_signalled(const char *const *row)
 {
 	for (unsigned long count = 1; count <= max; count *= 10) {
 		/* So many take long. */
-		int runs = count > 100000 ? 1 : RUNS;
+		int runs = count > 100000 ? 1 : CLOSES;
 		uint64_t least = 0;
 
 		for (int run = 0; run < runs; run++) {
@@ -268,7 +283,7 @@ static void close_live(const char *const *row)
 	for (unsigned long count = 1; count <= max && count <= 100000; count *= 10) {
 		uint64_t least = 0;
 
-		for (int run = 0; run < RUNS; run++) {
+		for (int run = 0; run < CLOSES; run++) {
 			int fd = open_vgem();
 			uint64_t start;
 
@@ -277,7 +292,7 @@ static void close_live(const char *const *row)
 			close(fd);
 			keep_least(&least, now(MARK_NOTHING) - start);
 		}
-		print(*row, count, least, 1, RUNS);
+		print(*row, count, least, 1, CLOSES);
 	}
 	close(keep);
 }
@@ -320,7 +335,7 @@ struct thread {
 };
 
 /* How many pairs a thread does. */
-#define PAIRS 2000
+#define PAIRS many(4000)
 
 static pthread_barrier_t barrier;
 
