@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check debug bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check bisect debug bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -29,6 +29,9 @@ test: ## run the lab's own tests, the round trip of the series, loom models, KUn
 
 check: ## run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the series
 	@scripts/check
+
+bisect: ## build each patch by itself, and run KUnit at it, or those from FROM= to TO=
+	@FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
 debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
 	@scripts/debug
