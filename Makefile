@@ -33,8 +33,8 @@ check: ## run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the s
 bisect: ## build each patch by itself, and run KUnit at it, or those from FROM= to TO=
 	@FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
-debug: ## run KUnit on x86-64 with KASAN, lockdep and debug objects
-	@scripts/debug
+debug: ## run KUnit, IGT, kselftests and the fuzzer with KASAN, lockdep, kmemleak and debug objects
+	@scripts/debug debug "$(SECONDS)" $(SEED)
 
 bench: ## measure the abstractions and VGEM beside those in C, against their budgets
 	@scripts/bench

@@ -156,3 +156,33 @@ modules() {
 	cp "$1/vgem-c/vgem.ko" "$2/modules/c"
 	cp "$1/drivers/gpu/drm/vgem/rust/vgem.ko" "$2/modules/rust"
 }
+
+# guest_tests OUT SHARE: copy what scripts/guest-run needs to test what was built in OUT from $linux.
+guest_tests() {
+	modules "$1" "$2"
+	mkdir "$2/expect" "$2/kselftest"
+	cp "$top"/expect/*.txt "$2/expect"
+	find "$1/kselftest" -type f -executable -exec cp -t "$2/kselftest" {} +
+	gcc -O2 -Wall -Werror -static -D_GNU_SOURCE -isystem "$1/usr/include" -I "$linux/tools/testing/selftests" \
+		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" \
+		-o "$2/kselftest/vgem_security" "$top/tests/security/vgem_security.c"
+	cp "$top/scripts/guest-run" "$2"
+	# How much the kselftests do, if not what is usual.
+	env | grep '^VGEM_[A-Z]*=[0-9]*$' >"$2/env" || true
+}
+
+# fuzzer SHARE: build what scripts/guest-fuzz needs, and copy it.
+fuzzer() {
+	"$top/scripts/toolchain" cargo
+	# shellcheck source=/dev/null
+	. "$cache/toolchain.env"
+	# shellcheck disable=SC2317
+	program() {
+		cd "$top/fuzz" || return
+		export CARGO_TARGET_DIR=$cache/build/fuzz
+		cargo build --release
+		cargo test --release
+	}
+	step fuzz-build program
+	cp -r "$cache/build/fuzz/release/fuzz" "$top/fuzz/regressions" "$top/scripts/guest-fuzz" "$1"
+}

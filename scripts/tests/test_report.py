@@ -134,7 +134,6 @@ class Report(unittest.TestCase):
             "INFO: trying to register non-static key.",
             "BUG kmalloc-64 (Not tainted): Poison overwritten",
             "watchdog: Watchdog detected hard LOCKUP on cpu 0",
-            "kmemleak: 3 new suspicious memory leaks (see /sys/kernel/debug/kmemleak)",
             "------------[ cut here ]------------",
             "rust_kernel: panicked at x.rs:1:1:",
             "dma_fence: 5:1 dropped before it was signalled",
@@ -218,6 +217,37 @@ class Report(unittest.TestCase):
         allowed = [(2, report.re.compile("BUG: a")), (1, report.re.compile("BUG: b"))]
         self.assertEqual(report.splats(log, allowed), ["BUG: c"])
         self.assertEqual(len(report.splats(log)), 1)
+
+        seen = report.Counter()
+        report.splats(log, allowed, seen)
+        self.assertEqual(seen, {"BUG: a": 2, "BUG: b": 1})
+
+    def test_out_of_memory(self):
+        log = "a invoked oom-killer: x\nCall Trace:\n f\n{}ut of memory: Killed process 1\nBUG: a"
+        self.assertEqual(report.splats(log.format("Memory cgroup o")), ["BUG: a"])
+        self.assertEqual(len(report.splats(log.format("O"))), 1)
+        self.assertIn("Call Trace", report.splats(log.format("O"))[0])
+        self.assertEqual(len(report.splats("a invoked oom-killer: x\nCall Trace:")), 1)
+
+    def rust_alone(self, igt, taps, excused=None):
+        result = {"tests": {name: {"status": status, "said": ""} for name, status in igt.items()},
+                  "taps": {name: report.tap(output) for name, output in taps.items()}}
+        return report.rust_alone({"igt": ["a", "b"]}, result, excused or {})
+
+    def test_rust_alone(self):
+        both = {"a": "SUCCESS", "b": "SUCCESS"}
+        lines, problems = self.rust_alone(both, {"v": GOOD})
+        self.assertEqual((lines, problems),
+                         (["IGT: 2 passed, 0 did not", "kselftest: 2 passed, 0 did not"], []))
+        for igt, taps in (({"a": "SUCCESS"}, {"v": GOOD}), (both, {}), (both, {"v": TAP}),
+                          (both, {"v": "1..2\nok 1 f.v.one\n"}), (both | {"b": "SKIP"}, {"v": GOOD}),
+                          (both, {"v": ""}), (both, {"v": GOOD.replace("two", "two # SKIP why")})):
+            self.assertTrue(self.rust_alone(igt, taps)[1], (igt, taps))
+        lines, problems = self.rust_alone(both, {"v": TAP}, {"v f.two": "why"})
+        self.assertEqual(problems, [])
+        self.assertEqual(lines[1:], ["kselftest: 1 passed, 0 did not",
+                                     "  v f.two: FAIL, which means nothing: why"])
+        self.assertTrue(self.rust_alone(both, {"v": GOOD}, {"v f.gone": "why"})[1])
 
     def test_list(self):
         """The lists that are shipped are lists."""
