@@ -161,11 +161,7 @@ pub use self::sync_file::SyncFile;
 mod unwrap;
 pub use self::unwrap::Unwrap;
 
-mod wait;
-pub(crate) use self::wait::{
-    outcome_from_c,
-    timeout_to_c, //
-};
+pub(crate) mod wait;
 pub use self::wait::{
     AnySignaled,
     WaitError, //

@@ -9,8 +9,10 @@ use super::{
 use crate::{
     bindings,
     dma_fence::{
-        outcome_from_c,
-        timeout_to_c,
+        wait::{
+            outcome_from_c,
+            timeout_to_c, //
+        },
         WaitError, //
     },
     ffi::c_ulong,
