@@ -24,7 +24,7 @@ run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in 
 soak: ## the same with 1,000,000 fences and 200,000 races on each
 	@VGEM_PAIRS=1000000 VGEM_ROUNDS=200000 GUEST_SECONDS=3600 scripts/run
 
-test: ## run the lab's own tests, the round trip of the series, loom models, KUnit, what must not compile
+test: ## run the lab's own tests, the round trip of the series, loom models and KUnit
 	@scripts/test
 
 check: ## run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the series
@@ -56,7 +56,7 @@ series: OUT = out/series-$(notdir $(BASE:/=))
 series:
 	@scripts/bases "$(BASE)" "$(OUT)"
 else
-series: ## write the patches that `git am` takes to OUT=out/series; BASE=SUITE|DIR for another kernel, to out/series-NAME
+series: ## write the patches that `git am` takes to OUT=out/series; for another kernel, BASE=
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
 endif
 

@@ -333,30 +333,6 @@ TEST_F(nobody, maps_are_bounded)
 
 /* Who uses up memory */
 
-static int write_file(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int ret = fd < 0 || write(fd, value, strlen(value)) < 0 ? -errno : 0;
-
-	close(fd);
-	return ret;
-}
-
-static long read_number(const char *path, const char *name)
-{
-	FILE *file = fopen(path, "re");
-	char line[256];
-	long value = -1;
-
-	if (!file)
-		return -1;
-	while (value < 0 && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, strlen(name)))
-			value = atol(line + strlen(name));
-	fclose(file);
-	return value;
-}
-
 /* A client whose group may have so much memory. */
 #define LIMIT	(4 * MB)
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the tests of VGEM share: its ioctls, those of dma-bufs and of sync_files. */
+/*
+ * What the tests of VGEM share: its ioctls, those of dma-bufs and of sync_files, and what is
+ * in small files of the kernel.
+ */
 #ifndef VGEM_COMMON_H
 #define VGEM_COMMON_H
 
@@ -9,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -240,6 +244,36 @@ static inline void raise_nofile(void)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Returns 0 or -errno. */
+static inline int write_file(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	ssize_t ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, value, strlen(value));
+	ret = ret < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* The number behind name, which begins a line, or -1. */
+static inline long read_number(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "re");
+	char line[256];
+	long value = -1;
+
+	if (!file)
+		return -1;
+	while (value < 0 && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			value = atol(line + strlen(name));
+	fclose(file);
+	return value;
 }
 
 #endif /* VGEM_COMMON_H */

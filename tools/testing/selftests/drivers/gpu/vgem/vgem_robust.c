@@ -45,34 +45,6 @@ static long count(const char *name, long otherwise)
 	return value ? atol(value) : otherwise;
 }
 
-static int write_file(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	ssize_t ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, value, strlen(value));
-	ret = ret < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
-static long read_number(const char *path, const char *name)
-{
-	FILE *file = fopen(path, "re");
-	char line[256];
-	long value = -1;
-
-	if (!file)
-		return -1;
-	while (value < 0 && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, strlen(name)))
-			value = atol(line + strlen(name));
-	fclose(file);
-	return value;
-}
-
 /* Conflicts */
 
 struct racer {
