@@ -1,0 +1,936 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Lets the 1st, 2nd, ... allocation of a call fail, until there is none left that could,
+ * and looks at what is left behind each time. Needs root, failslab and fail_page_alloc.
+ *
+ * user abstractions: all that /dev/faults (faults.rs) makes.
+ * user vgem MODULE: to load VGEM, to open it, and its ioctls.
+ *
+ * For each call, one line: its name, how many allocations failed, how often that made it
+ * fail, how often it did without, its errors, and `good` or what is not.
+ */
+
+#define _GNU_SOURCE
+#include <linux/udmabuf.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "../left.h"
+
+#define ATTEMPT _IO('f', 2)
+
+/* How often all allocations of a call fail in turn: what leaks shows that often. */
+#define ROUNDS 16
+
+#define PAGE 4096
+
+static int failures;
+
+/* What is wrong with the call that is tried, if anything. */
+static char wrong[256];
+
+#define WRONG(...)									\
+	do {										\
+		size_t len = strlen(wrong);						\
+		if (len < sizeof(wrong) / 2)						\
+			snprintf(wrong + len, sizeof(wrong) - len, "; " __VA_ARGS__);	\
+	} while (0)
+
+/* Allocations that fail */
+
+/* Open all the time, as to open it takes memory, too. */
+static int fail_fd;
+
+/* Lets the nth allocation from now on fail. */
+static void fail_nth(int n)
+{
+	char value[16];
+
+	need("fail-nth", pwrite(fail_fd, value, snprintf(value, sizeof(value), "%d", n), 0));
+}
+
+/* Ends that, and returns whether an allocation failed. */
+static bool failed_nth(void)
+{
+	char value[16] = "";
+
+	need("fail-nth", pread(fail_fd, value, sizeof(value) - 1, 0));
+	fail_nth(0);
+	return !atoi(value);
+}
+
+static void prepare_failures(void)
+{
+	/* Also where the kernel could wait for memory, and without a word in its log. */
+	static const char *const settings[][2] = {
+		{ "failslab/ignore-gfp-wait", "N" },
+		{ "failslab/cache-filter", "N" },
+		{ "failslab/verbose", "0" },
+		{ "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/min-order", "0" },
+		{ "fail_page_alloc/verbose", "0" },
+	};
+	char path[96];
+
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/debug/%s", settings[i][0]);
+		need(path, write_file(path, settings[i][1]));
+	}
+	fail_fd = need("fail-nth", open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC));
+}
+
+/* What there is of everything that can be counted at once. */
+struct counts {
+	long file, handle, dmabufs, module;
+};
+
+/* The client that all of VGEM's calls are for, if there is one. */
+static int fd = -1;
+
+static struct counts count(void)
+{
+	struct counts counts = {};
+	uint32_t handle;
+
+	/* The lowest ones that are free. */
+	counts.file = need("dup", fcntl(0, F_DUPFD_CLOEXEC, 0));
+	close(counts.file);
+	if (fd >= 0) {
+		need("CREATE_DUMB", dumb_create(fd, 1, &handle));
+		need("GEM_CLOSE", gem_close(fd, handle));
+		counts.handle = handle;
+	}
+	counts.dmabufs = read_number("/sys/kernel/debug/dma_buf/bufinfo", "Total ");
+	counts.module = read_number("/sys/module/vgem/refcnt", "");
+	return counts;
+}
+
+static void compare_counts(const struct counts *a, const struct counts *b, int nth)
+{
+	if (a->file != b->file)
+		WRONG("a file is left behind at %d", nth);
+	if (a->handle != b->handle)
+		WRONG("a handle is left behind at %d", nth);
+	if (a->dmabufs != b->dmabufs)
+		WRONG("%ld dma-bufs instead of %ld at %d", b->dmabufs, a->dmabufs, nth);
+	if (a->module != b->module)
+		WRONG("%ld users of the module instead of %ld at %d", b->module, a->module, nth);
+}
+
+/* The calls */
+
+struct call {
+	const char *name;
+	/* What has to be there before, each time; does not fail. */
+	void (*begin)(void);
+	/* Returns 0, or -errno. */
+	int (*call)(void);
+	/* Undoes that, if it returned 0. */
+	void (*undo)(void);
+	/* Undoes what was there before. */
+	void (*end)(void);
+	/* The errors that it may have, besides ENOMEM. */
+	int errors[2];
+	/* What is 0 in its argument after an error, and not as before; and what may be anything. */
+	size_t cleared_from, cleared_size, open_from, open_size;
+	/* Something is wrong with it, which has to be found. */
+	bool leaks;
+	/* It takes long. */
+	bool slow;
+};
+
+static const struct call *this_call;
+
+static int try_once(const struct call *call, int nth, bool *injected)
+{
+	bool failed;
+	int ret;
+
+	this_call = call;
+	if (call->begin)
+		call->begin();
+	fail_nth(nth);
+	ret = call->call();
+	failed = failed_nth();
+	if (injected)
+		*injected = failed;
+	if (!ret && call->undo)
+		call->undo();
+	if (call->end)
+		call->end();
+	return ret;
+}
+
+/* Lets each allocation fail in turn, and returns how many there were. */
+static int sweep(const struct call *call, int *failed, char errors[64])
+{
+	struct counts before = count(), after;
+	bool injected = true;
+	int nth, ret;
+
+	for (nth = 1; injected && !*wrong; nth++) {
+		ret = -try_once(call, nth, &injected);
+		if (ret) {
+			const char *name = strerrorname_np(ret);
+
+			if (!injected)
+				WRONG("%s without a failure", name);
+			else if (ret != ENOMEM && ret != call->errors[0] && ret != call->errors[1])
+				WRONG("%s at %d", name, nth);
+			if (!strstr(errors, name))
+				snprintf(errors + strlen(errors), 64 - strlen(errors), "%s%s",
+					 *errors ? ", " : "", name);
+			++*failed;
+		}
+		after = count();
+		compare_counts(&before, &after, nth);
+		/* If it takes long, the next one has to do, whose first allocations don't fail. */
+		ret = call->slow ? 0 : -try_once(call, 0, NULL);
+		if (ret)
+			WRONG("%s in the call after %d", strerrorname_np(ret), nth);
+	}
+	return nth - 2;
+}
+
+static void try(const struct call *call)
+{
+	const long rounds = call->slow ? 1 : ROUNDS;
+	static struct caches before, after;
+	int allocations = 0, failed = 0;
+	char errors[64] = "";
+	const char *verdict;
+	bool good;
+
+	wrong[0] = '\0';
+	if (try_once(call, 0, NULL))
+		WRONG("not even with memory");
+	count_caches(&before);
+	for (long round = 0; round < rounds && !*wrong; round++) {
+		failed = 0;
+		allocations = sweep(call, &failed, errors);
+	}
+	count_caches(&after);
+	/* What one round leaves behind, kmemleak finds. */
+	if (!call->slow)
+		compare_caches(&before, &after, rounds, wrong, sizeof(wrong));
+
+	good = !*wrong != call->leaks;
+	failures += !good;
+	verdict = *wrong ? wrong + 2 : "good";
+	printf("%s\t%d\t%d\t%d\t%s\t%s%s\n", call->name, allocations, failed,
+	       allocations - failed, *errors ? errors : "-",
+	       !call->leaks ? "" : good ? "good, found: " : "not found: ", verdict);
+}
+
+static void try_all(const struct call *calls, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		try(&calls[i]);
+}
+
+#define TRY_ALL(calls) try_all(calls, sizeof(calls) / sizeof(calls[0]))
+
+/* The abstractions */
+
+static int faults;
+static long which;
+
+static int nothing(void)
+{
+	return 0;
+}
+
+static int attempt(void)
+{
+	return ioctl(faults, ATTEMPT, which) < 0 ? -errno : 0;
+}
+
+static void abstractions(void)
+{
+	static const struct call calls[] = {
+		{ "fence" },
+		{ "fence with data" },
+		{ "stub" },
+		{ "array" },
+		{ "chain" },
+		{ "merge" },
+		{ "wait for any" },
+		{ "callback" },
+		{ "sync file" },
+		{ "reserve, add, get, copy" },
+		{ "acquire two, reserve, add" },
+		{ "sync object, point" },
+		{ "timer in an Arc" },
+		{ "timer in a box" },
+		{ "XArray: insert, store" },
+		{ "XArray: allocate indices" },
+		/* faux_device_create() says no more than that it failed. */
+		{ "faux device", .errors = { ENODEV } },
+		/* And neither does shmem if there is no inode. */
+		{ "buffers, mapped", .errors = { ENODEV, ENOSPC } },
+		{ "DRM device, registered", .errors = { ENODEV } },
+		{ "planted leak", .leaks = true },
+	};
+	const long count = sizeof(calls) / sizeof(calls[0]);
+
+	faults = need("/dev/faults", open("/dev/faults", O_RDWR | O_CLOEXEC));
+	if (ioctl(faults, ATTEMPT, count) >= 0 || errno != EDOM) {
+		fprintf(stderr, "there are more in faults.rs\n");
+		exit(1);
+	}
+	/* What is left by others. */
+	try(&(struct call){ "nothing", .call = nothing });
+	for (which = 0; which < count; which++) {
+		struct call call = calls[which];
+
+		call.call = attempt;
+		try(&call);
+	}
+	close(faults);
+}
+
+/* Loading VGEM */
+
+static char *image;
+static size_t image_size;
+
+static int load(void)
+{
+	return syscall(SYS_init_module, image, image_size, "") ? -errno : 0;
+}
+
+static void unload(void)
+{
+	need("unload vgem", syscall(SYS_delete_module, "vgem", O_NONBLOCK));
+}
+
+static void not_loaded(void)
+{
+	if (!access("/sys/module/vgem", F_OK))
+		WRONG("it is loaded");
+}
+
+static void read_image(const char *path)
+{
+	int file = need(path, open(path, O_RDONLY | O_CLOEXEC));
+	struct stat stat;
+
+	need(path, fstat(file, &stat));
+	image_size = stat.st_size;
+	image = malloc(image_size);
+	if (!image || read(file, image, image_size) != (ssize_t)image_size)
+		die(path);
+	close(file);
+}
+
+/* VGEM: what the calls have in common */
+
+static char node[64], render_node[64];
+static int other, dmabuf, sync_file, got;
+static uint32_t handle, got_handle, id;
+static int64_t offset;
+/* What the last call returned. */
+static int last;
+
+/* An ioctl, whose argument has to be as before if it fails. */
+static int ask(int fd, unsigned long request, void *arg)
+{
+	size_t size = _IOC_SIZE(request);
+	char before[256];
+
+	memcpy(before, arg, size);
+	last = ioctl(fd, request, arg) < 0 ? -errno : 0;
+	memset(before + this_call->cleared_from, 0, this_call->cleared_size);
+	memcpy(before + this_call->open_from, (char *)arg + this_call->open_from,
+	       this_call->open_size);
+	if (last && memcmp(before, arg, size))
+		WRONG("an error changed the argument");
+	return last;
+}
+
+static int open_path(const char *path)
+{
+	got = open(path, O_RDWR | O_CLOEXEC);
+	return got < 0 ? -errno : 0;
+}
+
+static void close_got(void)
+{
+	close(got);
+}
+
+static void close_got_handle(void)
+{
+	need("GEM_CLOSE", gem_close(fd, got_handle));
+}
+
+static void begin_other(void)
+{
+	other = need(node, open(node, O_RDWR | O_CLOEXEC));
+}
+
+static void end_other(void)
+{
+	close(other);
+}
+
+static void begin_buffer(void)
+{
+	need("CREATE_DUMB", dumb_create(fd, 3, &handle));
+}
+
+static void end_buffer(void)
+{
+	need("GEM_CLOSE", gem_close(fd, handle));
+}
+
+/* After a call that closes the handle, if it works. */
+static void end_closed(void)
+{
+	if (last)
+		end_buffer();
+}
+
+static void begin_dmabuf(void)
+{
+	begin_buffer();
+	dmabuf = need("PRIME_HANDLE_TO_FD", prime_export(fd, handle));
+}
+
+static void end_dmabuf(void)
+{
+	close(dmabuf);
+	end_buffer();
+}
+
+/* Another client's buffer. */
+static void begin_others(void)
+{
+	begin_other();
+	need("CREATE_DUMB", dumb_create(other, 3, &handle));
+	dmabuf = need("PRIME_HANDLE_TO_FD", prime_export(other, handle));
+}
+
+static void end_others(void)
+{
+	close(dmabuf);
+	end_other();
+}
+
+static void begin_fence(void)
+{
+	begin_dmabuf();
+	need("FENCE_ATTACH", vgem_attach(fd, handle, 0, &id));
+}
+
+static void end_fence(void)
+{
+	need("FENCE_SIGNAL", vgem_signal(fd, id));
+	end_dmabuf();
+}
+
+static void begin_sync_file(void)
+{
+	begin_fence();
+	sync_file = need("EXPORT_SYNC_FILE", export_sync_file(dmabuf, DMA_BUF_SYNC_RW));
+}
+
+static void end_sync_file(void)
+{
+	close(sync_file);
+	end_fence();
+}
+
+/* VGEM: what all DRM drivers have */
+
+static int open_card(void)
+{
+	return open_path(node);
+}
+
+static int open_render(void)
+{
+	return open_path(render_node);
+}
+
+static int version(void)
+{
+	static char name[16], date[16], desc[32];
+	struct drm_version arg = {
+		.name = name, .name_len = sizeof(name),
+		.date = date, .date_len = sizeof(date),
+		.desc = desc, .desc_len = sizeof(desc),
+	};
+
+	return ask(fd, DRM_IOCTL_VERSION, &arg);
+}
+
+static int get_unique(void)
+{
+	static char unique[32];
+	struct drm_unique arg = { .unique = unique, .unique_len = sizeof(unique) };
+
+	return ask(fd, DRM_IOCTL_GET_UNIQUE, &arg);
+}
+
+static int get_magic(void)
+{
+	struct drm_auth arg = {};
+
+	return ask(other, DRM_IOCTL_GET_MAGIC, &arg);
+}
+
+static struct drm_auth magic;
+
+static void begin_magic(void)
+{
+	begin_other();
+	need("GET_MAGIC", do_ioctl(other, DRM_IOCTL_GET_MAGIC, &magic));
+}
+
+static int auth_magic(void)
+{
+	return ask(fd, DRM_IOCTL_AUTH_MAGIC, &magic);
+}
+
+static int get_client(void)
+{
+	struct drm_client arg = {};
+
+	return ask(fd, DRM_IOCTL_GET_CLIENT, &arg);
+}
+
+static int get_stats(void)
+{
+	struct drm_stats arg = {};
+
+	return ask(fd, DRM_IOCTL_GET_STATS, &arg);
+}
+
+static int get_cap(void)
+{
+	struct drm_get_cap arg = { .capability = DRM_CAP_PRIME };
+
+	return ask(fd, DRM_IOCTL_GET_CAP, &arg);
+}
+
+static int set_version(void)
+{
+	struct drm_set_version arg = { 1, 4, 1, 0 };
+
+	return ask(fd, DRM_IOCTL_SET_VERSION, &arg);
+}
+
+static int set_client_name(void)
+{
+	struct drm_set_client_name arg = { 4, (uintptr_t)"name" };
+
+	return ask(fd, DRM_IOCTL_SET_CLIENT_NAME, &arg);
+}
+
+/* Another client becomes the master, for the first time. */
+static void begin_set_master(void)
+{
+	/* Opened beside a master, so that it has never been one. */
+	begin_other();
+	need("DROP_MASTER", do_ioctl(fd, DRM_IOCTL_DROP_MASTER, NULL));
+}
+
+static int set_master(void)
+{
+	last = ioctl(other, DRM_IOCTL_SET_MASTER) ? -errno : 0;
+	return last;
+}
+
+static void end_set_master(void)
+{
+	end_other();
+	need("SET_MASTER", do_ioctl(fd, DRM_IOCTL_SET_MASTER, NULL));
+}
+
+static int drop_master(void)
+{
+	last = ioctl(fd, DRM_IOCTL_DROP_MASTER) ? -errno : 0;
+	return last;
+}
+
+static void end_drop_master(void)
+{
+	need("SET_MASTER", do_ioctl(fd, DRM_IOCTL_SET_MASTER, NULL));
+}
+
+/* VGEM: buffers */
+
+static int create_dumb(void)
+{
+	struct drm_mode_create_dumb arg = {
+		.width = PAGE, .height = 3, .bpp = 8,
+		.handle = VGEM_UNTOUCHED, .pitch = VGEM_UNTOUCHED, .size = VGEM_UNTOUCHED,
+	};
+	int ret = ask(fd, DRM_IOCTL_MODE_CREATE_DUMB, &arg);
+
+	got_handle = arg.handle;
+	return ret;
+}
+
+static int map_dumb(void)
+{
+	struct drm_mode_map_dumb arg = { .handle = handle, .offset = VGEM_UNTOUCHED };
+
+	return ask(fd, DRM_IOCTL_MODE_MAP_DUMB, &arg);
+}
+
+static int destroy_dumb(void)
+{
+	struct drm_mode_destroy_dumb arg = { .handle = handle };
+
+	return ask(fd, DRM_IOCTL_MODE_DESTROY_DUMB, &arg);
+}
+
+static int close_handle(void)
+{
+	struct drm_gem_close arg = { .handle = handle };
+
+	return ask(fd, DRM_IOCTL_GEM_CLOSE, &arg);
+}
+
+static int flink(void)
+{
+	struct drm_gem_flink arg = { .handle = handle, .name = VGEM_UNTOUCHED };
+
+	return ask(fd, DRM_IOCTL_GEM_FLINK, &arg);
+}
+
+static uint32_t name;
+
+static void begin_named(void)
+{
+	struct drm_gem_flink arg;
+
+	begin_others();
+	arg.handle = handle;
+	need("GEM_FLINK", do_ioctl(other, DRM_IOCTL_GEM_FLINK, &arg));
+	name = arg.name;
+}
+
+static int open_name(void)
+{
+	struct drm_gem_open arg = { .name = name, .handle = VGEM_UNTOUCHED, .size = VGEM_UNTOUCHED };
+	int ret = ask(fd, DRM_IOCTL_GEM_OPEN, &arg);
+
+	got_handle = arg.handle;
+	return ret;
+}
+
+static int handle_to_fd(void)
+{
+	struct drm_prime_handle arg = {
+		.handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR, .fd = VGEM_UNTOUCHED,
+	};
+	int ret = ask(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &arg);
+
+	got = arg.fd;
+	return ret;
+}
+
+static int fd_to_handle(void)
+{
+	struct drm_prime_handle arg = { .fd = dmabuf, .handle = VGEM_UNTOUCHED };
+	int ret = ask(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &arg);
+
+	got_handle = arg.handle;
+	return ret;
+}
+
+/* A buffer of another driver. */
+static void begin_foreign(void)
+{
+	struct udmabuf_create arg = { .size = 3 * PAGE, .flags = UDMABUF_FLAGS_CLOEXEC };
+	int device = need("/dev/udmabuf", open("/dev/udmabuf", O_RDWR | O_CLOEXEC));
+	int memory = need("memfd", memfd_create("faults", MFD_ALLOW_SEALING | MFD_CLOEXEC));
+
+	need("memfd", ftruncate(memory, 3 * PAGE));
+	need("memfd", fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK));
+	arg.memfd = memory;
+	dmabuf = need("UDMABUF_CREATE", ioctl(device, UDMABUF_CREATE, &arg));
+	close(memory);
+	close(device);
+}
+
+static void end_foreign(void)
+{
+	close(dmabuf);
+}
+
+static char *mapped;
+
+/* Maps and uses all pages. */
+static int map_file(int file, off_t offset)
+{
+	mapped = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, offset);
+	if (mapped == MAP_FAILED)
+		return -errno;
+	for (int i = 0; i < 3; i++)
+		mapped[i * PAGE] = 1;
+	return 0;
+}
+
+static void begin_map(void)
+{
+	begin_buffer();
+	offset = need("MAP_DUMB", dumb_offset(fd, handle));
+}
+
+static int map_card(void)
+{
+	return map_file(fd, offset);
+}
+
+static int map_dmabuf(void)
+{
+	return map_file(dmabuf, 0);
+}
+
+static void unmap(void)
+{
+	munmap(mapped, 3 * PAGE);
+}
+
+/* VGEM: fences */
+
+static int attach(void)
+{
+	struct drm_vgem_fence_attach arg = {
+		.handle = handle, .flags = VGEM_FENCE_WRITE, .out_fence = VGEM_UNTOUCHED,
+	};
+	int ret = ask(other, DRM_IOCTL_VGEM_FENCE_ATTACH, &arg);
+
+	id = arg.out_fence;
+	return ret;
+}
+
+/* Without a fence nobody waits, and with one everybody. */
+static void end_attach(void)
+{
+	if (last ? !writable(dmabuf) : readable(dmabuf))
+		WRONG("%s", last ? "the buffer is busy after an error" : "the buffer is idle");
+	if (!last)
+		need("FENCE_SIGNAL", vgem_signal(other, id));
+	end_others();
+}
+
+/* A client that has as many fences as are in one block. No fence has the ID 0. */
+static void begin_block(void)
+{
+	uint32_t busy;
+
+	begin_others();
+	need("CREATE_DUMB", dumb_create(other, 1, &busy));
+	for (int i = 0; i < 31; i++)
+		need("FENCE_ATTACH", vgem_attach(other, busy, 0, NULL));
+}
+
+static int signal_fence(void)
+{
+	struct drm_vgem_fence_signal arg = { .fence = id };
+
+	return ask(fd, DRM_IOCTL_VGEM_FENCE_SIGNAL, &arg);
+}
+
+/* After a call that signals it, if it works. */
+static void end_signalled(void)
+{
+	if (last)
+		end_fence();
+	else
+		end_dmabuf();
+}
+
+/* A client whose fences are all on its buffer. */
+static void begin_busy(void)
+{
+	begin_others();
+	for (int i = 0; i < 32; i++)
+		need("FENCE_ATTACH", vgem_attach(other, handle, 0, NULL));
+}
+
+static int close_other(void)
+{
+	return close(other) ? -errno : 0;
+}
+
+static void end_dmabuf_alone(void)
+{
+	if (!writable(dmabuf))
+		WRONG("the buffer is busy without the client");
+	close(dmabuf);
+}
+
+/* VGEM: dma-bufs and sync files */
+
+static int sync_start_end(void)
+{
+	struct dma_buf_sync arg = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
+	int ret = ask(dmabuf, DMA_BUF_IOCTL_SYNC, &arg);
+
+	if (ret)
+		return ret;
+	arg.flags = DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW;
+	return ask(dmabuf, DMA_BUF_IOCTL_SYNC, &arg);
+}
+
+static int set_name(void)
+{
+	return ioctl(dmabuf, DMA_BUF_SET_NAME, "faults") ? -errno : 0;
+}
+
+static int export(void)
+{
+	struct dma_buf_export_sync_file arg = { .flags = DMA_BUF_SYNC_RW, .fd = VGEM_UNTOUCHED };
+	int ret = ask(dmabuf, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &arg);
+
+	got = arg.fd;
+	return ret;
+}
+
+/* A fence of one buffer, and a buffer with none. */
+static void begin_import(void)
+{
+	begin_sync_file();
+	need("CREATE_DUMB", dumb_create(fd, 1, &got_handle));
+	got = need("PRIME_HANDLE_TO_FD", prime_export(fd, got_handle));
+}
+
+static int import(void)
+{
+	struct dma_buf_import_sync_file arg = { .flags = DMA_BUF_SYNC_RW, .fd = sync_file };
+
+	return ask(got, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &arg);
+}
+
+static void end_import(void)
+{
+	if (last ? !writable(got) : readable(got))
+		WRONG("%s", last ? "the buffer is busy after an error" : "the buffer is idle");
+	close_got();
+	close_got_handle();
+	end_sync_file();
+}
+
+static int merge(void)
+{
+	struct sync_merge_data arg = { .name = "faults", .fd2 = sync_file, .fence = VGEM_UNTOUCHED };
+	int ret = ask(sync_file, SYNC_IOC_MERGE, &arg);
+
+	got = arg.fence;
+	return ret;
+}
+
+static int file_info(void)
+{
+	struct sync_fence_info fence;
+	struct sync_file_info arg = { .num_fences = 1, .sync_fence_info = (uintptr_t)&fence };
+
+	return ask(sync_file, SYNC_IOC_FILE_INFO, &arg);
+}
+
+static int poll_both(void)
+{
+	struct pollfd files[] = { { dmabuf, POLLOUT, 0 }, { sync_file, POLLIN, 0 } };
+
+	return poll(files, 2, 0) < 0 ? -errno : 0;
+}
+
+/* Opens a node of VGEM, and says which it was. */
+static int find(int (*open)(void), char path[64])
+{
+	int file = need("VGEM's nodes", open());
+	char link[32];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
+	memset(path, 0, 64);
+	need(link, readlink(link, path, 63));
+	return file;
+}
+
+static void vgem(const char *path)
+{
+	static const struct call loading = {
+		"load the module", NULL, load, unload, not_loaded,
+		/* faux_device_create() says no more than that it failed. */
+		.errors = { ENODEV },
+		.slow = true,
+	};
+	static const struct call calls[] = {
+		{ "open", NULL, open_card, close_got },
+		{ "open the render node", NULL, open_render, close_got },
+		{ "VERSION", NULL, version },
+		{ "GET_UNIQUE", NULL, get_unique },
+		{ "GET_MAGIC", begin_other, get_magic, NULL, end_other },
+		{ "AUTH_MAGIC", begin_magic, auth_magic, NULL, end_other },
+		{ "GET_CLIENT", NULL, get_client },
+		{ "GET_STATS", NULL, get_stats },
+		{ "GET_CAP", NULL, get_cap },
+		{ "SET_VERSION", NULL, set_version },
+		{ "SET_CLIENT_NAME", NULL, set_client_name },
+		{ "SET_MASTER", begin_set_master, set_master, NULL, end_set_master },
+		{ "DROP_MASTER", NULL, drop_master, end_drop_master },
+		/* shmem has no inode. */
+		{ "CREATE_DUMB", NULL, create_dumb, close_got_handle, .errors = { ENOSPC },
+		  .cleared_from = offsetof(struct drm_mode_create_dumb, handle),
+		  .cleared_size = 16 },
+		{ "MAP_DUMB", begin_buffer, map_dumb, NULL, end_buffer },
+		{ "DESTROY_DUMB", begin_buffer, destroy_dumb, NULL, end_closed },
+		{ "GEM_CLOSE", begin_buffer, close_handle, NULL, end_closed },
+		{ "GEM_FLINK", begin_buffer, flink, NULL, end_buffer },
+		{ "GEM_OPEN", begin_named, open_name, close_got_handle, end_others },
+		{ "PRIME_HANDLE_TO_FD", begin_buffer, handle_to_fd, close_got, end_buffer },
+		/* DRM's core may have made the handle before it fails. */
+		{ "PRIME_FD_TO_HANDLE", begin_others, fd_to_handle, close_got_handle, end_others,
+		  .open_from = offsetof(struct drm_prime_handle, handle), .open_size = 4 },
+		{ "PRIME_FD_TO_HANDLE, foreign", begin_foreign, fd_to_handle, close_got_handle,
+		  end_foreign,
+		  .open_from = offsetof(struct drm_prime_handle, handle), .open_size = 4 },
+		{ "mmap", begin_map, map_card, unmap, end_buffer },
+		{ "mmap of the dma-buf", begin_dmabuf, map_dmabuf, unmap, end_dmabuf },
+		{ "FENCE_ATTACH, the first", begin_others, attach, NULL, end_attach },
+		{ "FENCE_ATTACH, the 32nd", begin_block, attach, NULL, end_attach },
+		{ "FENCE_SIGNAL", begin_fence, signal_fence, NULL, end_signalled },
+		{ "close with 32 fences", begin_busy, close_other, NULL, end_dmabuf_alone },
+		{ "SYNC", begin_dmabuf, sync_start_end, NULL, end_dmabuf },
+		{ "SET_NAME", begin_dmabuf, set_name, NULL, end_dmabuf },
+		{ "EXPORT_SYNC_FILE", begin_fence, export, close_got, end_fence },
+		{ "IMPORT_SYNC_FILE", begin_import, import, NULL, end_import },
+		{ "MERGE", begin_sync_file, merge, close_got, end_sync_file },
+		{ "FILE_INFO", begin_sync_file, file_info, NULL, end_sync_file },
+		{ "poll", begin_sync_file, poll_both, NULL, end_sync_file },
+	};
+
+	read_image(path);
+	try(&loading);
+
+	need("load vgem", load());
+	close(find(vgem_open_render, render_node));
+	fd = find(vgem_open, node);
+	TRY_ALL(calls);
+	close(fd);
+	fd = -1;
+	unload();
+}
+
+int main(int argc, char **argv)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	prepare_failures();
+	if (argc == 2 && !strcmp(argv[1], "abstractions"))
+		abstractions();
+	else if (argc == 3 && !strcmp(argv[1], "vgem"))
+		vgem(argv[2]);
+	else {
+		fprintf(stderr, "user abstractions|vgem MODULE\n");
+		return 2;
+	}
+	return !!failures;
+}
