@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug faults bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check bisect debug kcsan faults bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -35,6 +35,9 @@ bisect: ## build each patch by itself, and run KUnit at it, or those from FROM= 
 
 debug: ## run KUnit, IGT, kselftests and the fuzzer with KASAN, lockdep, kmemleak and debug objects
 	@scripts/debug debug "$(SECONDS)" $(SEED)
+
+kcsan: ## run the same with 4 CPUs, in a kernel that looks for data races in C and in Rust
+	@CPUS=4 scripts/debug kcsan "$(SECONDS)" $(SEED)
 
 faults: ## let each allocation fail in turn, in the abstractions and in VGEM, and look at what is left
 	@scripts/faults

@@ -121,6 +121,11 @@ toolchain() {
 	make_args=("LLVM=$LLVM" LOCALVERSION=)
 }
 
+# rust_of KERNEL: have rustc instrument the kernel KERNEL of scripts/build, if clang does.
+rust_of() {
+	[ "$1" != kcsan ] || make_args+=("RUSTC=$top/scripts/rustc-kcsan" "RUSTDOC=$top/scripts/rustdoc-kcsan")
+}
+
 # The kernel with the series: sets `base`, the pristine tree's name, and `linux`,
 # a git repository whose work tree is what is built.
 kernel() {

@@ -71,6 +71,9 @@ const DEADLOCK: u32 = _IO('f' as u32, 3);
 /// Leaks callbacks on the fence of a sync file, whose file descriptor is the argument.
 const LEAK: u32 = _IO('f' as u32, 4);
 
+/// Breaks the rules: adds to a number without a lock, many times.
+const RACE: u32 = _IO('f' as u32, 5);
+
 global_lock! {
     // SAFETY: Initialised at the start of the module's initialisation.
     unsafe(uninit) static KEPT: Mutex<KVec<DriverDmaFence>> = KVec::new();
@@ -118,6 +121,7 @@ impl MiscDevice for Device {
             ATTEMPT => ATTEMPTS.get(arg).ok_or(EDOM)?().map(|()| 0),
             DEADLOCK => deadlock(arg != 0),
             LEAK => leak(arg.try_into()?),
+            RACE => race(),
             _ => Err(ENOTTY),
         }
     }
@@ -161,6 +165,20 @@ fn deadlock(wait: bool) -> Result<isize> {
         DmaFence::stub().wait()?;
     } else {
         signalling(|_| signalling(|_| drop(KEPT.lock())));
+    }
+
+    Ok(0)
+}
+
+/// KCSAN's report has the name of this.
+#[inline(never)]
+fn race() -> Result<isize> {
+    static mut NUMBER: u32 = 0;
+
+    for _ in 0..100_000 {
+        let number = &raw mut NUMBER;
+        // SAFETY: There is none, if two threads are here: that is what KCSAN has to see.
+        unsafe { *number = core::hint::black_box(number.read().wrapping_add(1)) };
     }
 
     Ok(0)

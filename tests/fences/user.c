@@ -8,6 +8,7 @@
  * unloads.
  * user deadlock: lockdep sees a wait for a fence that might never end. It says so in the
  * log, once and for all.
+ * user race: two threads do what they must not, for KCSAN to see that in Rust.
  */
 
 #include <errno.h>
@@ -19,12 +20,14 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define EXPORT _IO('f', 1)
 #define ATTEMPT _IO('f', 2)
 #define DEADLOCK _IO('f', 3)
 #define LEAK _IO('f', 4)
+#define RACE _IO('f', 5)
 
 /* The UAPI of drivers/dma-buf/sw_sync.c, which has no header. */
 struct sw_sync_create_fence_data {
@@ -200,6 +203,17 @@ static void deadlock(int device)
 	printf("%-28s 2 lock orders\n", "deadlock");
 }
 
+/* Who looks for it has the log. */
+static void race(int device)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0 && !ioctl(device, RACE), "race");
+	if (!pid)
+		_exit(failures);
+	CHECK(wait(NULL) == pid, "wait");
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -217,8 +231,10 @@ int main(int argc, char **argv)
 		outlive(device);
 	else if (!strcmp(what, "deadlock"))
 		deadlock(device);
+	else if (!strcmp(what, "race"))
+		race(device);
 	else
-		CHECK(0, "user attempt|outlive|deadlock");
+		CHECK(0, "user attempt|outlive|deadlock|race");
 
 	return !!failures;
 }
