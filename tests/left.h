@@ -91,7 +91,9 @@ static void shrink_caches(void)
 	usleep(100000);
 	for (int i = 0; i < shrink_count; i++)
 		need("shrink", write(shrink_fds[i], "1", 1));
+	/* That has queued what kfree_rcu() had collected; callbacks may run a little later. */
 	wait_for_rcu();
+	usleep(100000);
 }
 
 static void read_caches(struct caches *caches)
