@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A module with `/dev/fences`, for what a test can only see from outside of it: fences that
-//! outlive their module, allocations that fail, and what lockdep says.
+//! outlive their module, and what lockdep and KCSAN say.
 
 use kernel::{
     dma_fence::{
@@ -12,14 +12,7 @@ use kernel::{
         DmaFenceNames,
         DriverDmaFence,
         SyncFile,
-        UnarmedChainNode,
-        UnarmedDmaFence,
-        WaitError, //
-    },
-    dma_resv::{
-        self,
-        DmaResv,
-        Usage, //
+        UnarmedDmaFence, //
     },
     fs::{
         file::{
@@ -61,18 +54,15 @@ const KEEP: usize = 1;
 /// Never signalled.
 const FORGET: usize = 2;
 
-/// Does what the argument says, a place in [`ATTEMPTS`].
-const ATTEMPT: u32 = _IO('f' as u32, 2);
-
 /// Breaks the rules: a thread waits for a fence with a lock held that another one needs to signal
 /// it.
-const DEADLOCK: u32 = _IO('f' as u32, 3);
+const DEADLOCK: u32 = _IO('f' as u32, 2);
 
 /// Leaks callbacks on the fence of a sync file, whose file descriptor is the argument.
-const LEAK: u32 = _IO('f' as u32, 4);
+const LEAK: u32 = _IO('f' as u32, 3);
 
 /// Breaks the rules: adds to a number without a lock, many times.
-const RACE: u32 = _IO('f' as u32, 5);
+const RACE: u32 = _IO('f' as u32, 4);
 
 global_lock! {
     // SAFETY: Initialised at the start of the module's initialisation.
@@ -118,7 +108,6 @@ impl MiscDevice for Device {
     fn ioctl(_device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         match cmd {
             EXPORT => export(arg),
-            ATTEMPT => ATTEMPTS.get(arg).ok_or(EDOM)?().map(|()| 0),
             DEADLOCK => deadlock(arg != 0),
             LEAK => leak(arg.try_into()?),
             RACE => race(),
@@ -182,99 +171,4 @@ fn race() -> Result<isize> {
     }
 
     Ok(0)
-}
-
-/// A fence that is signalled when it is dropped.
-struct Fence(Option<DriverDmaFence>, ARef<DmaFence>);
-
-impl Fence {
-    fn new() -> Result<Self> {
-        let names = DmaFenceNames::new(c"fences", c"attempt")?;
-        let fence = DmaFenceCtx::new(names).arm(UnarmedDmaFence::new(GFP_KERNEL)?);
-        let shared = ARef::from(&*fence);
-
-        Ok(Self(Some(fence), shared))
-    }
-}
-
-impl Drop for Fence {
-    fn drop(&mut self) {
-        if let Some(fence) = self.0.take() {
-            fence.signal(Ok(()));
-        }
-    }
-}
-
-/// What allocates memory. user.c has the names.
-const ATTEMPTS: &[fn() -> Result] = &[
-    || Fence::new().map(drop),
-    || {
-        let data = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        UnarmedDmaFence::with_data(pin_init!(Data { _done: data }), GFP_KERNEL).map(drop)
-    },
-    || DmaFence::new_array(&[&Fence::new()?.1, &Fence::new()?.1]).map(drop),
-    || {
-        let (a, b) = (Fence::new()?, Fence::new()?);
-        let a = UnarmedChainNode::new(GFP_KERNEL)?.link(None, a.1.clone(), 1)?;
-        UnarmedChainNode::new(GFP_KERNEL)?.link(Some(a), b.1.clone(), 2)?;
-        Ok(())
-    },
-    || {
-        let (a, b) = (Fence::new()?, Fence::new()?);
-        DmaFence::merge(&[&a.1, &b.1]).map(drop)
-    },
-    || {
-        let (a, b) = (Fence::new()?, Fence::new()?);
-        match DmaFence::wait_any_timeout(&[&a.1, &b.1], 1) {
-            Err(WaitError::TimedOut) => Ok(()),
-            Err(WaitError::Failed(e)) => Err(e),
-            _ => Err(EINVAL),
-        }
-    },
-    || {
-        let fence = Fence::new()?;
-        let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-        let cb = KBox::pin_init(DmaFenceCb::new(fence.1.clone(), done), GFP_KERNEL)?;
-        drop(fence);
-        drop(cb);
-        Ok(())
-    },
-    || Ok(drop(SyncFile::new(&Fence::new()?.1)?)),
-    || {
-        let (a, b) = (Fence::new()?, Fence::new()?);
-        let (src, dst) = (resv()?, resv()?);
-
-        let mut guard = src.lock();
-        for (slot, fence) in guard.reserve(2)?.zip([&a, &b]) {
-            let _ = slot.add_shared(&fence.1, Usage::Read);
-        }
-        drop(guard);
-
-        if src.get_fences(Usage::Read)?.len() != 2 || src.singleton(Usage::Read)?.is_none() {
-            return Err(EINVAL);
-        }
-        dst.lock().copy_fences(&src)?;
-        Ok(())
-    },
-    || {
-        let fence = Fence::new()?;
-        let (a, b) = (resv()?, resv()?);
-
-        dma_resv::acquire(|ctx| {
-            let (mut a, mut b) = ctx.lock_all(|locks| Ok((locks.lock(&a)?, locks.lock(&b)?)))?;
-            let (a, b) = (a.reserve_one()?, b.reserve_one()?);
-            let _ = a.add_shared(&fence.1, Usage::Write);
-            let _ = b.add_shared(&fence.1, Usage::Write);
-            Ok(())
-        })
-    },
-];
-
-#[pin_data]
-struct Data {
-    _done: Arc<Completion>,
-}
-
-fn resv() -> Result<Pin<KBox<DmaResv>>> {
-    KBox::pin_init(DmaResv::new(), GFP_KERNEL)
 }

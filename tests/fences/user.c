@@ -2,8 +2,6 @@
 /*
  * Tests DMA fences in Rust from outside of their module, /dev/fences (fences.rs).
  *
- * user attempt: a failed allocation leaves nothing behind. Needs failslab; what leaks is
- * found by kmemleak, later.
  * user outlive: fences, and callbacks that were leaked, outlive the module, which this
  * unloads.
  * user deadlock: lockdep sees a wait for a fence that might never end. It says so in the
@@ -24,10 +22,9 @@
 #include <unistd.h>
 
 #define EXPORT _IO('f', 1)
-#define ATTEMPT _IO('f', 2)
-#define DEADLOCK _IO('f', 3)
-#define LEAK _IO('f', 4)
-#define RACE _IO('f', 5)
+#define DEADLOCK _IO('f', 2)
+#define LEAK _IO('f', 3)
+#define RACE _IO('f', 4)
 
 /* The UAPI of drivers/dma-buf/sw_sync.c, which has no header. */
 struct sw_sync_create_fence_data {
@@ -49,72 +46,6 @@ static int failures;
 			printf(": %s\n", strerror(errno));			\
 		}								\
 	} while (0)
-
-static void write_to(const char *path, const char *what)
-{
-	int fd = open(path, O_WRONLY);
-
-	CHECK(fd >= 0 && write(fd, what, strlen(what)) > 0, "write to %s", path);
-	close(fd);
-}
-
-static const char *const attempts[] = {
-	"fence", "fence with data", "array", "chain", "merge", "wait for any", "callback",
-	"sync file", "reserve, add, get, copy", "acquire two, reserve, add",
-};
-
-/* Lets the 1st, 2nd, ... allocation fail, until there is none left that could. */
-static void attempt(int device, unsigned long what)
-{
-	int nth, failed = 0, injected = 1;
-
-	CHECK(!ioctl(device, ATTEMPT, what), "%s", attempts[what]);
-
-	for (nth = 1; injected; nth++) {
-		char left[16] = "";
-		int fd = open("/proc/thread-self/fail-nth", O_RDWR);
-		int ret, error;
-
-		snprintf(left, sizeof(left), "%d", nth);
-		if (fd < 0 || write(fd, left, strlen(left)) < 0) {
-			CHECK(0, "fail-nth");
-			return;
-		}
-		ret = ioctl(device, ATTEMPT, what);
-		error = errno;
-
-		/* Zero, once it was used up. */
-		memset(left, 0, sizeof(left));
-		injected = pread(fd, left, sizeof(left) - 1, 0) > 0 && !atoi(left);
-		if (write(fd, "0", 1) < 0)
-			CHECK(0, "fail-nth");
-		close(fd);
-
-		errno = error;
-		if (ret)
-			CHECK(injected && error == ENOMEM, "%s, allocation %d", attempts[what], nth);
-		failed += !!ret;
-		CHECK(nth < 1000, "%s: always one more allocation", attempts[what]);
-		if (nth >= 1000)
-			return;
-	}
-
-	CHECK(failed, "%s: nothing failed", attempts[what]);
-	CHECK(!ioctl(device, ATTEMPT, what), "%s, afterwards", attempts[what]);
-	printf("%-28s %3d allocations failed, of which %d made it fail\n",
-	       attempts[what], nth - 2, failed);
-}
-
-static void attempt_all(int device)
-{
-	unsigned long count = sizeof(attempts) / sizeof(attempts[0]);
-
-	write_to("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	write_to("/sys/kernel/debug/failslab/verbose", "0");
-	for (unsigned long i = 0; i < count; i++)
-		attempt(device, i);
-	CHECK(ioctl(device, ATTEMPT, count) && errno == EDOM, "there are more in fences.rs");
-}
 
 static const struct {
 	const char *name;
@@ -225,16 +156,14 @@ int main(int argc, char **argv)
 		return 1;
 	}
 
-	if (!strcmp(what, "attempt"))
-		attempt_all(device);
-	else if (!strcmp(what, "outlive"))
+	if (!strcmp(what, "outlive"))
 		outlive(device);
 	else if (!strcmp(what, "deadlock"))
 		deadlock(device);
 	else if (!strcmp(what, "race"))
 		race(device);
 	else
-		CHECK(0, "user attempt|outlive|deadlock|race");
+		CHECK(0, "user outlive|deadlock|race");
 
 	return !!failures;
 }
