@@ -74,10 +74,10 @@ tree: ## make a kernel git tree with one commit for each patch, in TREE
 	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" $(if $(SIGNOFF),--signoff) "$(TREE)"
 
 refresh: ## take commits, amended or added in TREE, back into the overlay and series/
-	@scripts/series refresh "$(TREE)"
+	@scripts/series refresh $(if $(FORCE),--force) "$(TREE)"
 
 update: ## fetch the newest point release of the kernel
 	@scripts/fetch --update
 
 clean: ## remove the builds, but not the downloads and tools
-	rm -rf "$(RUSTGEM_CACHE)/build" out
+	rm -rf "$(RUSTGEM_CACHE)/build" "$(RUSTGEM_CACHE)/bisect" out

@@ -356,15 +356,14 @@ class Apply(SeriesTest):
 class Export(SeriesTest):
     def test_mails(self):
         out = self.temp / "out"
-        put(out / "0007-old.patch", "")
         put(out / "3-old/0001-old.patch", "")
-        put(out / "notes", "")
+        put(out / "4-old/notes", "")
         names = self.run_series("export", "-o", out).split()
         self.assertEqual(names, [str(out / name) for name in (
             "1-fence/0000-cover-letter.patch", "1-fence/0001-rust-fences-na-ve-Gr-e.patch",
             "1-fence/0002-tools-add-a-script.patch",
             "2-edit/0000-cover-letter.patch", "2-edit/0001-rust-edit-alone.patch")])
-        self.assertEqual(sorted(os.listdir(out)), ["1-fence", "2-edit", "notes"])
+        self.assertEqual(sorted(os.listdir(out)), ["1-fence", "2-edit", "4-old"])
         mails = [Path(name).read_text(encoding="utf-8") for name in names]
         subjects = [email.message_from_string(mail, policy=email.policy.default)["Subject"]
                     for mail in mails]
@@ -381,6 +380,22 @@ class Export(SeriesTest):
         git(self.linux, "am", "-q", "--empty=drop", *names)
         self.assertEqual(git(self.linux, "rev-parse", "HEAD^{tree}"),
                          git(self.tree, "rev-parse", "HEAD^{tree}"))
+
+    def test_not_into_something_else(self):
+        mine = self.temp / "out/mine.patch"
+        put(mine, "")
+        self.assert_fails("export", "-o", mine.parent, says=["has more than a series in it"])
+        self.assert_fails("export", "-o", mine, says=["is a file"])
+        self.assertTrue(mine.exists())
+
+    def test_cover_with_changes(self):
+        """What changed since the last version stays below the line."""
+        cover = self.project / "series/cover/edit.txt"
+        words, change = cover.read_text(encoding="utf-8").split("\n\nchange-id: ")
+        cover.write_text(f"{words}\n---\nChanges: none.\n\nchange-id: {change}", encoding="utf-8")
+        self.run_series("export", "-o", self.temp / "out")
+        mail = (self.temp / "out/2-edit/0000-cover-letter.patch").read_text(encoding="utf-8")
+        self.assertRegex(mail, "This is part 2 of 2[^@]*edit, this one\n---\nChanges: none")
 
     def test_failure_keeps_the_old_ones(self):
         out = self.temp / "out"
