@@ -21,8 +21,8 @@ help: ## show this list
 run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in Rust
 	@scripts/run
 
-soak: ## the same with 1,000,000 fences and 200,000 races on each
-	@VGEM_PAIRS=1000000 VGEM_ROUNDS=200000 GUEST_SECONDS=3600 scripts/run
+soak: ## the same with 1,000,000 fences and 200,000 races on each, and load
+	@scripts/soak
 
 test: ## run the lab's own tests, the round trip of the series, loom models and KUnit
 	@scripts/test
