@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan faults bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check bisect debug kcsan preempt faults bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -38,6 +38,11 @@ debug: ## run KUnit, IGT, kselftests and the fuzzer with KASAN, lockdep, kmemlea
 
 kcsan: ## run the same with 4 CPUs, in a kernel that looks for data races in C and in Rust
 	@CPUS=4 scripts/debug kcsan "$(SECONDS)" $(SEED)
+
+preempt: ## run the same with PREEMPT_RT and PREEMPT_LAZY, and let the machine sleep beside a fence
+	@scripts/debug rt "$(SECONDS)" $(SEED)
+	@scripts/debug lazy "$(SECONDS)" $(SEED)
+	@scripts/suspend rt
 
 faults: ## let each allocation fail in turn, in the abstractions and in VGEM, and look at what is left
 	@scripts/faults

@@ -222,6 +222,13 @@ class Report(unittest.TestCase):
         report.splats(log, allowed, seen)
         self.assertEqual(seen, {"BUG: a": 2, "BUG: b": 1})
 
+    def test_allowed_where(self):
+        """A rule may tell what is in the lines after the first one, but begins there."""
+        allowed = [(3, report.re.compile("BUG: a(?s:.*)in f$", report.re.MULTILINE))]
+        self.assertEqual(report.splats("BUG: a\n1\nin f\n2", allowed), [])
+        self.assertEqual(len(report.splats("BUG: a\n1\nin g\nin f\n", allowed)), 1)
+        self.assertEqual(len(report.splats("BUG: b\nBUG: a\nin f\n", allowed)), 1)
+
     def test_out_of_memory(self):
         log = "a invoked oom-killer: x\nCall Trace:\n f\n{}ut of memory: Killed process 1\nBUG: a"
         self.assertEqual(report.splats(log.format("Memory cgroup o")), ["BUG: a"])
