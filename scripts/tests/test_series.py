@@ -382,11 +382,13 @@ class Export(SeriesTest):
                          git(self.tree, "rev-parse", "HEAD^{tree}"))
 
     def test_not_into_something_else(self):
-        mine = self.temp / "out/mine.patch"
-        put(mine, "")
-        self.assert_fails("export", "-o", mine.parent, says=["has more than a series in it"])
-        self.assert_fails("export", "-o", mine, says=["is a file"])
-        self.assertTrue(mine.exists())
+        for name in ("out/mine.patch", "format-patch/0001-mine.patch", "notes/mine/1.patch"):
+            mine = self.temp / name
+            put(mine, "")
+            self.assert_fails("export", "-o", self.temp / name.split("/")[0],
+                              says=["has more than a series in it"])
+            self.assert_fails("export", "-o", mine, says=["is a file"])
+            self.assertTrue(mine.exists())
 
     def test_cover_with_changes(self):
         """What changed since the last version stays below the line."""
@@ -399,10 +401,11 @@ class Export(SeriesTest):
 
     def test_failure_keeps_the_old_ones(self):
         out = self.temp / "out"
-        put(out / "0007-old.patch", "")
+        put(out / "3-old/0007-old.patch", "")
         (self.project / "series/cover/edit.txt").unlink()
         self.assert_fails("export", "-o", out, says=["series/cover/edit.txt does not exist"])
-        self.assertEqual(os.listdir(out), ["0007-old.patch"])
+        self.assertEqual([str(path.relative_to(out)) for path in out.rglob("*.patch")],
+                         ["3-old/0007-old.patch"])
 
     def test_no_parts(self):
         path = self.project / "series/series"

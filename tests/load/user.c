@@ -196,9 +196,9 @@ static long expire(long count)
 	end = now();
 	need("prove_locking", write_file(PROVE_LOCKING, "1"));
 	if (end >= first + VGEM_TIMEOUT) {
-		CHECK(false, "this machine is too slow to have %ld fences at once: it took %.1f s to attach them",
-		      count, (end - first) / 1e9);
-		return 0;
+		printf("not ok: this machine is too slow to have %ld fences at once: it took %.1f s to attach them\n",
+		       count, (end - first) / 1e9);
+		exit(1);
 	}
 
 	sleep_until(last + VGEM_TIMEOUT + LATE);
