@@ -22,7 +22,13 @@ use crate::{
         Arc,
         Completion, //
     },
-    time::msecs_to_jiffies,
+    time::{
+        delay::fsleep,
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Monotonic, //
+    },
     workqueue, //
 };
 
@@ -93,6 +99,30 @@ fn race(mut round: impl FnMut(&ARef<DmaFence>) -> Result) -> Result {
     }
 
     Ok(())
+}
+
+/// Is called for so long that another thread can see it.
+struct Slow {
+    begun: Atomic<bool>,
+    ended: Atomic<bool>,
+}
+
+// SAFETY: `call()` does nothing to a fence. The callback is not leaked.
+unsafe impl DmaFenceCbFunc for Arc<Slow> {
+    fn call(self: Pin<&Self>, _status: Result) {
+        self.begun.store(true, Relaxed);
+
+        let start = Instant::<Monotonic>::now();
+        // Where time does not go on meanwhile, this comes to an end all the same.
+        for _ in 0..1_000_000 {
+            if start.elapsed() > Delta::from_millis(5) {
+                break;
+            }
+            cpu_relax();
+        }
+
+        self.ended.store(true, Relaxed);
+    }
 }
 
 /// Fails unless `good`.
@@ -168,6 +198,34 @@ mod suite {
             settle(fence)?;
             check(count.calls.load(Relaxed) == calls)
         })
+    }
+
+    // With two CPUs, each of these is dropped while it is called.
+    #[test]
+    fn drop_waits() -> Result {
+        let mut ctx = ctx()?;
+
+        for _ in 0..20 {
+            let (fence, shared) = fence(&mut ctx)?;
+            let slow = Arc::new(
+                Slow {
+                    begun: Atomic::new(false),
+                    ended: Atomic::new(false),
+                },
+                GFP_KERNEL,
+            )?;
+            let cb = KBox::pin_init(DmaFenceCb::new(shared, slow.clone()), GFP_KERNEL)?;
+
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || fence.signal(Ok(())))?;
+            while !slow.begun.load(Relaxed) {
+                fsleep(Delta::from_micros(100));
+            }
+
+            drop(cb);
+            check(slow.ended.load(Relaxed))?;
+        }
+
+        Ok(())
     }
 
     #[test]
