@@ -97,6 +97,13 @@ impl PinnedDrop for Fences {
 
 struct Device;
 
+impl Drop for Device {
+    fn drop(&mut self) {
+        // If a thread that exits closes the device, it has no files any more.
+        drop(DmaFence::from_sync_file(0));
+    }
+}
+
 #[vtable]
 impl MiscDevice for Device {
     type Ptr = KBox<Self>;

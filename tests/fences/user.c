@@ -72,6 +72,18 @@ static void look(int fd, const char *name, int status)
 		      "%s: named %s, %s", name, fence.driver_name, fence.obj_name);
 }
 
+/* A process that exits while it has the device open. */
+static void look_at_exit(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	CHECK(pid >= 0, "fork");
+	if (!pid)
+		_exit(open("/dev/fences", O_RDWR) < 0);
+	CHECK(wait(&status) == pid && !status, "exit");
+}
+
 static void outlive(int device)
 {
 	struct sw_sync_create_fence_data other = { .value = 1, .name = "outlive" };
@@ -89,6 +101,7 @@ static void outlive(int device)
 		look(fds[i], fates[i].name, fates[i].before);
 	}
 
+	look_at_exit();
 	close(device);
 	CHECK(!syscall(SYS_delete_module, "fences", 0), "unload");
 

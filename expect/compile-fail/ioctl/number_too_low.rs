@@ -69,8 +69,6 @@ pub fn signal(
 
 pub const DRM_IOCTL_CASE: u32 = IOW::<uapi::drm_vgem_fence_signal>(uapi::DRM_COMMAND_BASE - 1);
 
-mod table {
-    #[allow(unused_imports)]
-    use super::*;
+impl Driver {
     kernel::declare_drm_ioctls! { (CASE, drm_vgem_fence_signal, RENDER_ALLOW, signal) } //~ E0080: CASE: not a number of a driver's ioctl
 }

@@ -76,8 +76,6 @@ pub fn signal(
     Ok(0)
 }
 
-mod table {
-    #[allow(unused_imports)]
-    use super::*;
+impl Driver {
     kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, signal), (VGEM_FENCE_ATTACH, drm_vgem_fence_attach, RENDER_ALLOW, attach) } //~ E0080: VGEM_FENCE_ATTACH: must have a higher number than the ioctl before it
 }

@@ -67,8 +67,6 @@ pub fn signal(
     Ok(0)
 }
 
-mod table {
-    #[allow(unused_imports)]
-    use super::*;
+impl Driver {
     kernel::declare_drm_ioctls! { (VGEM_FENCE_ATTACH, drm_vgem_fence_signal, RENDER_ALLOW, signal) } //~ E0080: VGEM_FENCE_ATTACH: the size of drm_vgem_fence_signal is not that in the ioctl's number
 }

@@ -44,9 +44,9 @@ use pin_init::PinInit;
 ///   signal a fence, nor take a lock with which C asks fences for their state, as that of a DRM
 ///   sync object. With `CONFIG_SMP` that may be a deadlock, but without it, where such locks
 ///   exclude interrupts at most, C would go on with what was freed.
-/// - A [`DmaFenceCb`] may be leaked, or be in a `static`, which is never dropped, and the fence be
-///   signalled after the module was unloaded. So what is called must be there forever, or see to it
-///   that this can't be: it may not be let out of the module, for example.
+/// - A [`DmaFenceCb`] may be leaked, and the fence be signalled after the module was unloaded. So
+///   what is called must be there forever, or see to it that this can't be: it may not be let out
+///   of the module, for example.
 /// - `FUNC` must be left as it is.
 pub unsafe trait DmaFenceCbFunc: Sized + Send + Sync + 'static {
     /// What C calls.

@@ -14,7 +14,8 @@ use crate::{
         File, //
     },
     prelude::*,
-    sync::aref::ARef, //
+    sync::aref::ARef,
+    task::Task, //
 };
 use core::ptr::NonNull;
 
@@ -96,7 +97,7 @@ impl SyncFile {
 /// # Files
 impl DmaFence {
     /// Returns the fence in the file that the thread has under the file descriptor, or [`None`] if
-    /// there is no such file or it holds no fence.
+    /// there is no such file, as in a thread that exits, or it holds no fence.
     ///
     /// As it comes from user space, it may be any fence: an array or a chain, and one that the
     /// driver itself has emitted.
@@ -104,6 +105,14 @@ impl DmaFence {
     /// Must be called in process context. C: `sync_file_get_fence()`.
     #[inline]
     pub fn from_sync_file(fd: u32) -> Option<ARef<Self>> {
+        // A thread that exits has no files any more when the last of them are closed, which may be
+        // where the caller is. C does not look.
+        //
+        // SAFETY: The current task is valid, and no other one changes its `files`.
+        if unsafe { (*Task::current_raw()).files }.is_null() {
+            return None;
+        }
+
         // CAST: C makes it unsigned again to look it up.
         // SAFETY: `sync_file_get_fence()` takes any number.
         let fence = unsafe { bindings::sync_file_get_fence(fd as c_int) };
