@@ -424,9 +424,37 @@ impl fmt::Debug for DmaFence {
         let signaled = unsafe { bindings::dma_fence_test_signaled_flag(self.as_raw()) };
 
         f.debug_struct("DmaFence")
-            .field("context", &self.context())
-            .field("seqno", &self.seqno())
+            .field("context", &Number(self.context()))
+            .field("seqno", &Number(self.seqno()))
             .field("signaled", &signaled)
             .finish()
+    }
+}
+
+/// Shows a number of a fence in decimal, as C does.
+///
+/// On 32-bit machines `core` can't: it would divide by an intrinsic that the kernel does not have.
+struct Number(u64);
+
+impl fmt::Debug for Number {
+    #[cfg(CONFIG_64BIT)]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+
+    #[cfg(not(CONFIG_64BIT))]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const BILLION: u64 = 1_000_000_000;
+
+        if let Ok(number) = u32::try_from(self.0) {
+            return fmt::Debug::fmt(&number, f);
+        }
+
+        // SAFETY: `div64_u64()` takes any numbers but a divisor of 0.
+        let billions = unsafe { bindings::div64_u64(self.0, BILLION) };
+
+        fmt::Debug::fmt(&Self(billions), f)?;
+        // CAST: The remainder has less than 32 bits.
+        write!(f, "{:09}", (self.0 - billions * BILLION) as u32)
     }
 }

@@ -4,7 +4,8 @@
 
 use super::{
     signalling,
-    DmaFence, //
+    DmaFence,
+    Number, //
 };
 use crate::{
     alloc::{
@@ -503,9 +504,9 @@ impl<T> Drop for DriverDmaFence<T> {
     #[cold]
     fn drop(&mut self) {
         pr_warn!(
-            "dma_fence: {}:{} dropped before it was signalled\n",
-            self.context(),
-            self.seqno()
+            "dma_fence: {:?}:{:?} dropped before it was signalled\n",
+            Number(self.context()),
+            Number(self.seqno())
         );
 
         // SAFETY: `self` is dropped.

@@ -162,8 +162,8 @@ mod suite {
         let print = || CString::try_from_fmt(fmt!("{:?}", &*shared));
         let expect = |signaled: bool| {
             CString::try_from_fmt(fmt!(
-                "DmaFence {{ context: {}, seqno: 1, signaled: {} }}",
-                shared.context(),
+                "DmaFence {{ context: {:?}, seqno: 1, signaled: {} }}",
+                Number(shared.context()),
                 signaled
             ))
         };
@@ -171,6 +171,20 @@ mod suite {
         assert!(*print()? == *expect(false)?);
         fence.signal(Ok(()));
         assert!(*print()? == *expect(true)?);
+
+        Ok(())
+    }
+
+    // Also where `u64` is not the machine's word.
+    #[test]
+    fn numbers() -> Result {
+        let show = |number| CString::try_from_fmt(fmt!("{:?}", Number(number)));
+
+        assert!(*show(0)? == *c"0");
+        assert!(*show(u32::MAX.into())? == *c"4294967295");
+        assert!(*show(1 << 32)? == *c"4294967296");
+        assert!(*show(7_000_000_000_000_000_042)? == *c"7000000000000000042");
+        assert!(*show(u64::MAX)? == *c"18446744073709551615");
 
         Ok(())
     }
@@ -536,9 +550,9 @@ mod suite {
         fence.signal(Ok(()));
         shared.describe(file);
 
-        let (context, seqno) = (shared.context(), shared.seqno());
+        let (context, seqno) = (Number(shared.context()), Number(shared.seqno()));
         let expected = CString::try_from_fmt(fmt!(
-            "{context}:{seqno} timeline kunit unsignalled\n{context}:{seqno}   signalled\n"
+            "{context:?}:{seqno:?} timeline kunit unsignalled\n{context:?}:{seqno:?}   signalled\n"
         ))?;
         assert_eq!(&buf[..seq.count], expected.to_bytes());
 
