@@ -146,6 +146,27 @@ kernel() {
 	rm "$busy"
 }
 
+# The same, with all mutations of tests/mutations.patch, in a work tree of its own.
+mutated() {
+	local index=$cache/mutations/index tree commit
+	kernel
+	tree=$cache/mutations/$base
+	mkdir -p "${tree%/*}"
+	git -C "$linux" worktree prune
+	git -C "$linux" read-tree --index-output="$index" HEAD
+	GIT_INDEX_FILE=$index git -C "$linux" apply --cached "$top/tests/mutations.patch" ||
+		die 'tests/mutations.patch, whose hunk is above, does not apply to the series any more: mend it'
+	commit=$(GIT_INDEX_FILE=$index git -C "$linux" write-tree)
+	commit=$(git -C "$linux" -c user.name=rustgem -c user.email=rustgem@localhost.invalid \
+		commit-tree -p HEAD -m Mutations "$commit")
+	if ! git -C "$tree" reset -q --hard 2>/dev/null; then
+		rm -rf "$tree"
+		step mutations-tree git -C "$linux" worktree add -f --detach "$tree" "$commit"
+	fi
+	git -C "$tree" checkout -q --detach "$commit"
+	linux=$tree
+}
+
 # module OUT DIR: build the modules in DIR for the kernel that was built in OUT, there.
 module() {
 	mkdir -p "$1/$2"
@@ -174,6 +195,12 @@ guest_tests() {
 	cp "$top/scripts/guest-run" "$2"
 	# How much the kselftests do, if not what is usual.
 	env | grep '^VGEM_[A-Z]*=[0-9]*$' >"$2/env" || true
+}
+
+# faults_user OUT FILE: build tests/faults/user for the kernel in OUT.
+faults_user() {
+	gcc -O2 -Wall -Wextra -Wno-missing-field-initializers -Werror -static -isystem "$1/usr/include" \
+		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" -o "$2" "$top/tests/faults/user.c"
 }
 
 # fuzzer SHARE: build what scripts/guest-fuzz needs, and copy it.

@@ -236,6 +236,21 @@ class Report(unittest.TestCase):
         self.assertIn("Call Trace", report.splats(log.format("O"))[0])
         self.assertEqual(len(report.splats("a invoked oom-killer: x\nCall Trace:")), 1)
 
+    def test_caught(self):
+        allowed = [(1, report.re.compile("BUG: a"))]
+        good = "[    1.0] BUG: a\n[    1.0]     ok 1 case\nok 1 f.one\nrustgem: kunit, at 3 s\n"
+        self.assertEqual(report.caught(good, allowed), [])
+        for said, found in (
+                ("[   1.0]     not ok 7 case\r\n[   1.0] not ok 2 suite\n", "KUnit: case"),
+                ("not ok 3 f.v.two\n", "kselftest: f.v.two"),
+                ("[   1.0][  T1] BUG: KASAN: x in y+0x1/0x2\n", "BUG: KASAN: x in y+0x1/0x2"),
+                ("[   1.0] ------------[ cut here ]------------\r\n[   1.0] WARNING: c.c:1\n", "WARNING: c.c:1"),
+                ("[   1.0] kmemleak: 3 new suspected memory leaks (see x)\r\n", "kmemleak: 3 lost"),
+                ("rustgem: caught: kunit: it fails\r\n", "kunit: it fails"),
+                ("rustgem: the guest did not end within 9 s, and was stopped; what it",
+                 "the guest did not end within 9 s")):
+            self.assertEqual(report.caught(good + said, allowed), [found])
+
     def rust_alone(self, igt, taps, excused=None):
         result = {"tests": {name: {"status": status, "said": ""} for name, status in igt.items()},
                   "taps": {name: report.tap(output) for name, output in taps.items()}}
@@ -262,6 +277,11 @@ class Report(unittest.TestCase):
         names = [name for path in expect.glob("igt*.txt") for name in report.expected(path)]
         self.assertEqual(len(names), len(set(names)))
         self.assertTrue(all(report.known(expect / "kselftest.txt").values()))
+        mutations = [line.split("\t") for line in report.expected(expect / "mutations.txt")]
+        self.assertTrue(all(len(fields) == 3 and len(fields[0]) < 32 for fields in mutations))
+        patch = (SCRIPT.parent.parent / "tests/mutations.patch").read_text()
+        self.assertEqual(sorted(name for name, _, _ in mutations),
+                         sorted(report.re.findall(r'^\+.*mutation::is\(c"(.*?)"\)', patch, report.re.MULTILINE)))
         self.assertEqual(sum(name.startswith("igt@vgem_basic@") for name in names), 16)
 
 

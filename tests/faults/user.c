@@ -4,7 +4,7 @@
  * and looks at what is left behind each time. Needs root, failslab and fail_page_alloc.
  *
  * user abstractions: all that /dev/faults (faults.rs) makes.
- * user vgem MODULE: to load VGEM, to open it, and its ioctls.
+ * user vgem MODULE [CALL]: to load VGEM, to open it, and its ioctls, or just CALL.
  *
  * For each call, one line: its name, how many allocations failed, how often that made it
  * fail, how often it did without, its errors, and `good` or what is not.
@@ -26,6 +26,9 @@
 #define PAGE 4096
 
 static int failures;
+
+/* The only call that is tried, if there is one. */
+static const char *only;
 
 /* What is wrong with the call that is tried, if anything. */
 static char wrong[256];
@@ -202,6 +205,9 @@ static void try(const struct call *call)
 	char errors[64] = "";
 	const char *verdict;
 	bool good;
+
+	if (only && strcmp(call->name, only))
+		return;
 
 	wrong[0] = '\0';
 	if (try_once(call, 0, NULL))
@@ -926,10 +932,11 @@ int main(int argc, char **argv)
 	prepare_failures();
 	if (argc == 2 && !strcmp(argv[1], "abstractions"))
 		abstractions();
-	else if (argc == 3 && !strcmp(argv[1], "vgem"))
+	else if ((argc == 3 || argc == 4) && !strcmp(argv[1], "vgem")) {
+		only = argv[3];
 		vgem(argv[2]);
-	else {
-		fprintf(stderr, "user abstractions|vgem MODULE\n");
+	} else {
+		fprintf(stderr, "user abstractions|vgem MODULE [CALL]\n");
 		return 2;
 	}
 	return !!failures;
