@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan preempt faults mutations bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check bisect debug kcsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -15,7 +15,7 @@ help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  KSRC=DIR       use that kernel tree, which is only read, instead of fetching one'
-	@echo '  NAMES="A B"    only those of `make mutations`'
+	@echo '  NAMES="A B"    only those of `make mutations`, or of `make matrix`'
 	@echo '  SEED=N         make the same random choices as that run of `make fuzz`, which tells its seed'
 	@echo '  RUSTGEM_CACHE  where downloads, tools and builds are: $(RUSTGEM_CACHE)'
 
@@ -50,6 +50,9 @@ faults: ## let each allocation fail in turn, in the abstractions and in VGEM, an
 
 mutations: ## break the series in many ways, one at a time, and see that `make debug` would notice
 	@scripts/mutations $(NAMES)
+
+matrix: ## run KUnit on arm64 and arm, with the oldest toolchain and with the newest; build elsewhere
+	@scripts/matrix $(NAMES)
 
 bench: ## measure the abstractions and VGEM beside those in C, against their budgets
 	@scripts/bench

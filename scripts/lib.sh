@@ -111,6 +111,51 @@ suite() {
 	step fetch-list update "$1"
 }
 
+# debian_root SUITE PACKAGES [PATH...]: print a directory with these packages of that suite,
+# with commas between them, and what they need, without documentation, and without each PATH.
+debian_root() (
+	suite=$1 packages=$2
+	shift 2
+	root=$cache/guest/$suite-$(echo "$packages $*" | sha256sum | cut -c1-12)
+	if [ -e "$root" ]; then
+		echo "$root"
+		return
+	fi
+
+	[ "$(id -u)" = 0 ] || { command -v newuidmap && grep -q "^$(id -un):" /etc/subuid; } >/dev/null 2>&1 ||
+		die "mmdebstrap can't make a root as $(id -un) here: run this as root, or install uidmap and give $(id -un) a range in /etc/subuid and /etc/subgid"
+	need_disk 4
+	mirror=$(debian_mirror)
+	new=$(mktemp -d "$cache/new.XXXXXX")
+	trap 'rm -rf "$new"' EXIT
+
+	# Valid-Until is left out, as forky's Release is past it at times; its signature is
+	# checked. A tar, unpacked as whoever runs this, works for root and for others.
+	# shellcheck disable=SC2016,SC2317
+	bootstrap() {
+		mmdebstrap --variant=essential --include="$packages" \
+			--keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
+			--aptopt='Acquire::Check-Valid-Until "false"' \
+			--aptopt='Acquire::Retries "3"' \
+			--dpkgopt='path-exclude=/usr/share/doc/*' \
+			--dpkgopt='path-exclude=/usr/share/man/*' \
+			--dpkgopt='path-exclude=/usr/share/locale/*' \
+			--customize-hook='rm -rf "$1"/var/cache/apt "$1"/var/lib/apt/lists' \
+			"$suite" "$new/root.tar" "deb $mirror $suite main" || {
+				echo 'rustgem: Debian can not be reached, or its signature is not good: check the network, or set RUSTGEM_MIRROR'
+				return 1
+			}
+		mkdir "$new/root"
+		tar -C "$new/root" --no-same-owner --exclude='./dev/*' -xf "$new/root.tar"
+		rm "$new/root.tar"
+		(cd "$new/root" && rm -f "$@")
+	}
+	step "$suite-root" bootstrap "$@"
+	mkdir -p "$cache/guest"
+	mv "$new/root" "$root"
+	echo "$root"
+)
+
 # The toolchain that `scripts/toolchain` found, for make.
 toolchain() {
 	"$top/scripts/toolchain"
