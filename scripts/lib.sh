@@ -114,6 +114,8 @@ suite() {
 # debian_root SUITE PACKAGES [PATH...]: print a directory with these packages of that suite,
 # with commas between them, and what they need, without documentation, and without each PATH.
 debian_root() (
+	# Bash takes it back in $().
+	set -e
 	suite=$1 packages=$2
 	shift 2
 	root=$cache/guest/$suite-$(echo "$packages $*" | sha256sum | cut -c1-12)
