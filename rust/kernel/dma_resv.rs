@@ -358,9 +358,9 @@ impl PinnedDrop for DmaResv {
 /// The lock of a [`DmaResv`], held.
 ///
 /// Dropping it unlocks. Leaking it leaves the object locked, for good, and is an error in a thread
-/// that exits; lockdep complains when a
-/// locked object is freed, and a GEM object is never freed then. Only with [`acquire()`], leaked
-/// guards are unlocked in the end.
+/// that exits; lockdep complains when a locked object is freed, and who drops the last reference to
+/// a GEM shmem object waits for ever then. Only with [`acquire()`], leaked guards are unlocked in
+/// the end.
 ///
 /// While there is a guard, do not do what takes the lock of the same object: map or unmap a GEM
 /// object in the kernel, get its SG table, or drop the last reference to one that shares its

@@ -322,7 +322,7 @@ impl drm::Driver for Driver {
     const FEAT_RENDER: bool = true;
     const FEAT_SYNCOBJ: bool = true;
 
-    const IOCTLS: &'static [drm::ioctl::DrmIoctlDescriptor] = &[];
+    const IOCTLS: &'static [drm::ioctl::DrmIoctlDescriptor<Self>] = &[];
 }
 
 struct DriverFile;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The handler is one for the driver that declares the ioctl.
+//! The handler is one for the driver that declares the ioctl, and the table is that driver's.
 
 use kernel::{device, drm::{self, gem, ioctl::*}, faux, prelude::*, uapi};
 
@@ -119,3 +119,5 @@ impl Driver {
 impl Other {
     kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, other_file) } //~ E0308
 }
+
+pub const OTHER_TABLE: &[DrmIoctlDescriptor<Driver>] = <Other as drm::Driver>::IOCTLS; //~ E0308

@@ -410,7 +410,7 @@ mod tests {
             desc: c"Kunit",
         };
 
-        const IOCTLS: &'static [drm::ioctl::DrmIoctlDescriptor] = &[];
+        const IOCTLS: &'static [drm::ioctl::DrmIoctlDescriptor<Self>] = &[];
 
         const FEAT_SYNCOBJ: bool = true;
         const FEAT_SYNCOBJ_TIMELINE: bool = true;
