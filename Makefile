@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -39,6 +39,9 @@ debug: ## run KUnit, IGT, kselftests and the fuzzer with KASAN, lockdep, kmemlea
 
 kcsan: ## run the same with 4 CPUs, in a kernel that looks for data races in C and in Rust
 	@CPUS=4 scripts/debug kcsan "$(SECONDS)" $(SEED)
+
+kmsan: ## run the same in a kernel that looks for what is used, or shown to user space, unwritten
+	@scripts/debug kmsan "$(SECONDS)" $(SEED)
 
 preempt: ## run the same with PREEMPT_RT and PREEMPT_LAZY, and let the machine sleep beside a fence
 	@scripts/debug rt "$(SECONDS)" $(SEED)

@@ -170,7 +170,7 @@ toolchain() {
 
 # rust_of KERNEL: have rustc instrument the kernel KERNEL of scripts/build, if clang does.
 rust_of() {
-	[ "$1" != kcsan ] || make_args+=("RUSTC=$top/scripts/rustc-kcsan" "RUSTDOC=$top/scripts/rustdoc-kcsan")
+	[[ $1 != k[cm]san ]] || make_args+=("RUSTC=$top/scripts/rustc-$1" "RUSTDOC=$top/scripts/rustdoc-$1")
 }
 
 # The kernel with the series: sets `base`, the pristine tree's name, and `linux`,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A module with `/dev/fences`, for what a test can only see from outside of it: fences that
-//! outlive their module, and what lockdep and KCSAN say.
+//! outlive their module, and what lockdep, KCSAN and KMSAN say.
 
 use kernel::{
     dma_fence::{
@@ -34,7 +34,11 @@ use kernel::{
         Arc,
         Completion, //
     },
-    task::Task, //
+    task::Task,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
 };
 
 module! {
@@ -63,6 +67,10 @@ const LEAK: u32 = _IO('f' as u32, 3);
 
 /// Breaks the rules: adds to a number without a lock, many times.
 const RACE: u32 = _IO('f' as u32, 4);
+
+/// Breaks the rules: uses memory that nothing was written to, and copies it to the user space
+/// address that is the argument.
+const STALE: u32 = _IO('f' as u32, 5);
 
 global_lock! {
     // SAFETY: Initialised at the start of the module's initialisation.
@@ -118,6 +126,7 @@ impl MiscDevice for Device {
             DEADLOCK => deadlock(arg != 0),
             LEAK => leak(arg.try_into()?),
             RACE => race(),
+            STALE => stale(arg),
             _ => Err(ENOTTY),
         }
     }
@@ -176,6 +185,25 @@ fn race() -> Result<isize> {
         // SAFETY: There is none, if two threads are here: that is what KCSAN has to see.
         unsafe { *number = core::hint::black_box(number.read().wrapping_add(1)) };
     }
+
+    Ok(0)
+}
+
+/// KMSAN's report has the name of this.
+#[inline(never)]
+fn stale(arg: usize) -> Result<isize> {
+    let number = KBox::<u32>::new_uninit(GFP_KERNEL)?;
+    // SAFETY: There is none: that is what KMSAN has to see.
+    let number = unsafe { number.assume_init() };
+
+    // SAFETY: As above, but for what is in it.
+    let odd = unsafe { (&raw const *number).read_volatile() } & 1 == 1;
+    if odd {
+        pr_info!("odd\n");
+    }
+    UserSlice::new(UserPtr::from_addr(arg), size_of::<u32>())
+        .writer()
+        .write(&*number)?;
 
     Ok(0)
 }

@@ -7,6 +7,7 @@
  * user deadlock: lockdep sees a wait for a fence that might never end. It says so in the
  * log, once and for all.
  * user race: two threads do what they must not, for KCSAN to see that in Rust.
+ * user stale: memory that nothing was written to is used, and gets here, for KMSAN to see.
  */
 
 #include <errno.h>
@@ -25,6 +26,7 @@
 #define DEADLOCK _IO('f', 2)
 #define LEAK _IO('f', 3)
 #define RACE _IO('f', 4)
+#define STALE _IO('f', 5)
 
 /* The UAPI of drivers/dma-buf/sw_sync.c, which has no header. */
 struct sw_sync_create_fence_data {
@@ -158,6 +160,14 @@ static void race(int device)
 	CHECK(wait(NULL) == pid, "wait");
 }
 
+/* The same. */
+static void stale(int device)
+{
+	unsigned int number;
+
+	CHECK(!ioctl(device, STALE, &number), "stale");
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -175,8 +185,10 @@ int main(int argc, char **argv)
 		deadlock(device);
 	else if (!strcmp(what, "race"))
 		race(device);
+	else if (!strcmp(what, "stale"))
+		stale(device);
 	else
-		CHECK(0, "user outlive|deadlock|race");
+		CHECK(0, "user outlive|deadlock|race|stale");
 
 	return !!failures;
 }
