@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A handler can keep neither its argument nor the file for the next call.
+//! A handler can keep neither its argument nor the file for the next call, and what was registered
+//! with the device can't borrow from itself.
 
 use kernel::{device, drm::{self, gem, ioctl::*}, faux, prelude::*, sync::Mutex, uapi};
 
@@ -23,6 +24,7 @@ pub struct Object;
 
 #[pin_data]
 pub struct Kept<'a> {
+    own: File,
     #[pin]
     arg: Mutex<Option<&'a uapi::drm_vgem_fence_signal>>,
     #[pin]
@@ -67,9 +69,9 @@ impl drm::Driver for Driver {
     kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, good) }
 }
 
-pub fn good<'a>(
+pub fn good(
     _dev: &drm::Device<Driver, drm::Registered>,
-    kept: &'a Kept<'a>,
+    kept: &Kept<'_>,
     _arg: &mut uapi::drm_vgem_fence_signal,
     _file: &drm::File<File>,
 ) -> Result<u32> {
@@ -78,8 +80,8 @@ pub fn good<'a>(
 
 pub fn keeps_file<'a>(
     _dev: &drm::Device<Driver, drm::Registered>,
-    kept: &'a Kept<'a>,
-    _arg: &mut uapi::drm_vgem_fence_attach,
+    kept: &Kept<'a>,
+    _arg: &mut uapi::drm_vgem_fence_signal,
     file: &'a drm::File<File>,
 ) -> Result<u32> {
     *kept.file.lock() = Some(file.inner().get_ref());
@@ -96,9 +98,24 @@ pub fn keeps_arg<'a>(
     Ok(0)
 }
 
+pub trait Table: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
+}
+
+impl Table for Driver {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, keeps_file) } //~ E0308
+}
+
 impl Driver {
-    kernel::declare_drm_ioctls! {
-        (VGEM_FENCE_ATTACH, drm_vgem_fence_attach, RENDER_ALLOW, keeps_file), //~ E0308
-        (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, keeps_arg), //~ E0308
-    }
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, keeps_arg) } //~ E0308
+}
+
+pub fn reads_data(dev: &drm::Device<Driver, drm::Registered>) -> bool {
+    dev.registration_data_with(|kept| kept.file.lock().is_some())
+}
+
+pub fn borrows_from_data(dev: &drm::Device<Driver, drm::Registered>) {
+    dev.registration_data_with(|kept| {
+        *kept.file.lock() = Some(&kept.own); //~ error
+    })
 }

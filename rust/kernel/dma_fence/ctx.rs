@@ -187,7 +187,8 @@ impl Emitted {
     /// To be called by C only, as an operation in [`OPS`].
     unsafe extern "C" fn get_driver_name(fence: *mut bindings::dma_fence) -> *const c_char {
         // SAFETY: C calls this under RCU, for a fence that was not signalled when it took the
-        // operations from it, and they are those of an `Emitted`.
+        // operations from it, and they are those of an `Emitted`. Or a tracepoint does, while
+        // `Emitted` has the fence initialised or signalled, and still has the names.
         unsafe { Self::names(fence) }.driver.as_ptr().cast()
     }
 

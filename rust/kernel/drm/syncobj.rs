@@ -90,7 +90,8 @@ pub struct SyncObj(Opaque<bindings::drm_syncobj>);
 // takes its lock or uses RCU, and its last reference may be dropped by any thread.
 unsafe impl Send for SyncObj {}
 
-// SAFETY: As for `Send`.
+// SAFETY: As for `Send`. That no interrupt comes to an operation on top of another one is for the
+// caller, as for locks that are taken with interrupts on.
 unsafe impl Sync for SyncObj {}
 
 // SAFETY: `drm_syncobj_get()` and `drm_syncobj_put()` maintain the reference count of the
