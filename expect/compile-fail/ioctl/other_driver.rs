@@ -121,3 +121,18 @@ impl Other {
 }
 
 pub const OTHER_TABLE: &[DrmIoctlDescriptor<Driver>] = <Other as drm::Driver>::IOCTLS; //~ E0308
+
+pub struct Lent<'a>(pub &'a u8);
+
+impl drm::file::DriverFile for Lent<'_> {
+    type Driver = Driver;
+
+    fn open(_dev: &drm::Device<Driver>) -> Result<Pin<KBox<Self>>> {
+        Err(EINVAL)
+    }
+}
+
+// A file is not one of a supertype, either, which may be another driver's.
+pub fn supertype<'a>(file: &drm::File<Lent<'static>>, _lent: &'a u8) {
+    let _: &drm::File<Lent<'a>> = file; //~ error: lifetime may not live long enough
+}
