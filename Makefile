@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -68,6 +68,9 @@ profile: ## say which functions the instructions of each row of `make bench` are
 
 fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, in KERNEL=guest or debug
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
+
+bare: ## run `make test` and `make run` in bare Debian roots, SUITES="bookworm trixie testing"
+	@TARGETS="$(TARGETS)" scripts/bare $(SUITES)
 
 kunitconfigs: ## run KUnit on UML with each .kunitconfig of the series by itself
 	@scripts/kunitconfigs

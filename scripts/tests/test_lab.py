@@ -148,16 +148,31 @@ class Lab(unittest.TestCase):
 
     # --- toolchain ---
 
+    def without_root(self, *tools):
+        """scripts/toolchain with these programs alone, and not as root."""
+        bin_ = self.dir / "bin"
+        bin_.mkdir()
+        for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "rm", "git", "python3",
+                     "sed", "grep", "sort", "tail", "uname", *tools):
+            (bin_ / tool).symlink_to(shutil.which(tool))
+        (bin_ / "id").write_text("#!/bin/sh\necho 1000\n")
+        (bin_ / "id").chmod(0o755)
+        status, out = self.run_(SCRIPTS / "toolchain", PATH=str(bin_))
+        self.assertEqual(status, 1, out)
+        return out
+
+    @unittest.skipUnless(shutil.which("apt-get"), "needs apt")
     def test_no_root_no_tools(self):
-        tools = self.dir / "bin"
-        tools.mkdir()
-        for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "rm", "git", "python3"):
-            (tools / tool).symlink_to(shutil.which(tool))
-        (tools / "id").write_text("#!/bin/sh\necho 1000\n")
-        (tools / "id").chmod(0o755)
-        status, out = self.run_(SCRIPTS / "toolchain", PATH=str(tools))
-        self.assertEqual(status, 1)
+        """One message names all packages, those of the kernel's toolchain as well."""
+        out = self.without_root("apt-get", "apt-cache", "dpkg")
         self.assertRegex(out, r"as root, run: apt-get update && apt-get install .*qemu-system-x86")
+        self.assertRegex(out, r"apt-get install .*\bflex\b")
+        self.assertEqual(out.count("\n"), 1, out)
+
+    def test_no_apt(self):
+        out = self.without_root()
+        self.assertRegex(out, r"there is no apt-get here; install these by other means: .*program flex, .*"
+                              r"The kernel needs these as well: rustc ")
 
     # --- boot ---
 
