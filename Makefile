@@ -70,7 +70,7 @@ fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, in KERNEL=gue
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
 
 bare: ## run `make test` and `make run` in bare Debian roots, SUITES="bookworm trixie testing"
-	@TARGETS="$(TARGETS)" scripts/bare $(SUITES)
+	@$(if $(TARGETS),TARGETS="$(TARGETS)") scripts/bare $(SUITES)
 
 kunitconfigs: ## run KUnit on UML with each .kunitconfig of the series by itself
 	@scripts/kunitconfigs

@@ -69,6 +69,21 @@ class Lab(unittest.TestCase):
         self.assertEqual(out, "rustgem: good\nrustgem: bad\nwhy\n"
                          f"rustgem: bad failed; its whole output is in {self.cache}/log/bad.log\n")
 
+    def test_missing(self):
+        """What a tool lacks is named, with its package, and without a traceback."""
+        traceback = ("import subprocess\n"
+                     "subprocess.run(['qemu-system-x86_64x' if {0} else 'cpio'], env={{'PATH': '/nonexistent'}})")
+        for code, says in (
+                (f'python3 -c "{traceback.format(0)}"', ", as cpio is missing (install the package cpio);"),
+                (f'python3 -c "{traceback.format(1)}"', ", as qemu-system-x86_64x is missing;"),
+                ("python3 -c 'import no_such_module'", ", as no_such_module is missing;"),
+                ("sh -c 'no-such-program; exit 1'", ", as no-such-program is missing;"),
+                ("bash -c no-such-program", ", as no-such-program is missing;")):
+            status, out = self.lib(f"step tool {code}")
+            self.assertEqual(status, 1)
+            self.assertIn(f"rustgem: tool failed{says} its whole output is in {self.cache}/log/tool.log\n", out)
+            self.assertNotIn("Traceback", out)
+
     def test_interrupt(self):
         """What a step started ends with the script."""
         pid = self.dir / "pid"
@@ -153,7 +168,7 @@ class Lab(unittest.TestCase):
         bin_ = self.dir / "bin"
         bin_.mkdir()
         for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "rm", "git", "python3",
-                     "sed", "grep", "sort", "tail", "uname", *tools):
+                     "sed", "grep", "head", "sort", "tail", "uname", *tools):
             (bin_ / tool).symlink_to(shutil.which(tool))
         (bin_ / "id").write_text("#!/bin/sh\necho 1000\n")
         (bin_ / "id").chmod(0o755)
@@ -172,7 +187,7 @@ class Lab(unittest.TestCase):
     def test_no_apt(self):
         out = self.without_root()
         self.assertRegex(out, r"there is no apt-get here; install these by other means: .*program flex, .*"
-                              r"The kernel needs these as well: rustc ")
+                              r"The kernel needs rustc 1.*; found: rustc none, bindgen none, clang none\n")
 
     # --- boot ---
 
