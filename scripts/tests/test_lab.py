@@ -21,7 +21,7 @@ class Lab(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir)
         self.cache = self.dir / "cache"
         self.cache.mkdir()
-        self.env = {k: v for k, v in os.environ.items() 
+        self.env = {k: v for k, v in os.environ.items()
                     if k not in ("KSRC", "KREV") and not k.startswith("RUSTGEM_")}
         self.env.update(RUSTGEM_CACHE=str(self.cache), LC_ALL="C")
 
