@@ -21,16 +21,21 @@ def sources():
     return found
 
 
+def tests(text):
+    """The functions that KUnit runs: those that are marked as tests."""
+    return set(re.findall(r"#\[test\]\s*(?:#\[[^]]*\]\s*)*fn (\w+)\(\)", text))
+
+
 def kunit():
     """The cases of each suite. They all run in `make test`, whose kernel has all suites of Rust."""
     cases = {}
     for text in sources().values():
         for suite in re.findall(r"kunit_tests\((\w+)\)", text):
-            cases.setdefault(suite, set()).update(re.findall(r"\bfn (\w+)\(\)", text))
+            cases.setdefault(suite, set()).update(tests(text))
     # What an edit adds to a suite that the kernel has does not show its name.
     drm = {"rust_drm_gem_shmem": "rust/kernel/drm/gem/shmem.rs"}
     for suite, name in drm.items():
-        cases[suite] = set(re.findall(r"\bfn (\w+)\(\)", sources()[name]))
+        cases[suite] = tests(sources()[name])
     return cases
 
 
@@ -93,8 +98,12 @@ class Docs(unittest.TestCase):
             self.assertEqual(wrong, [], f"{name} names tests that do not exist")
             self.assertGreater(count, least)
 
+    def test_helpers_are_no_tests(self):
+        self.assertEqual(tests("#[test]\n#[cfg(X)]\nfn a() {}\nfn b() {}\n    #[test]\n    fn c() -> Result {"), {"a", "c"})
+
     def test_missing_ones_are_found(self):
-        for bad in ("`rust_dma_fence: no_such`", "`rust_no_such`", "`vgem_uapi: no_such`", "`igt@no_such`",
+        for bad in ("`rust_dma_fence: ctx`", "`rust_hrtimer: simulated`",
+                    "`rust_dma_fence: no_such`", "`rust_no_such`", "`vgem_uapi: no_such`", "`igt@no_such`",
                     "`compile-fail/no_such`", "`fences no_such`", "`rust_dma_fence: data`, `no_such`",
                     "`vgem_uapi: no_such_…`"):
             self.assertEqual(len(problems(f"| a | b | {bad} |\n")[0]), 1, bad)
