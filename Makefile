@@ -14,7 +14,7 @@ export RUSTGEM_CACHE
 # `##@` begins a group of targets, and `##` describes one. The times come from docs/.
 ##@ To try it
 help: ## show this list
-	@awk '/^## `make / { name = $$3; gsub(/`/, "", name) } \
+	@awk '/^## `make / { name = $$3; gsub(/[`:]/, "", name) } \
 		/^- \*\*Time\*\*: / { sub(/^- \*\*Time\*\*: /, ""); sub(/[,;.(].*/, ""); time[name] = $$0 } \
 		/^##@ / { print (group++ ? "\n" : "") substr($$0, 5) } \
 		/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/.*## /, ""); printf "  make %-13s %-7s %s\n", name, time[name], $$0 } \
