@@ -20,7 +20,7 @@ WORDS = {
     r"of (yours|theirs)": "your, their",
     r"ha(s|ve|d) a go": "try",
     r"so be it": "the result, e.g. ignored because …",
-    r"so it is": "the result",
+    r"so it is(?=[.,;])": "the result",
     r"can(not| not|'t) be had": "is not available",
     r"there is none": "no such … exists",
     r"is gone|are gone": "is freed, is removed",
