@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how the documents are written: the length of the README, how each page begins, and
-words that make a sentence hard to read."""
+"""Tests of how the documents are written: the length of the README, how each page begins, links,
+headers of tables, and words that make a sentence hard to read."""
 
 import re
 import unittest
@@ -89,6 +89,30 @@ def no_reader(text):
     return not paragraphs or "For " not in paragraphs[0]
 
 
+def blank_headers(text):
+    """The headers of tables that have a cell without a word."""
+    return [row for row in re.findall(r"(?m)^(\|.*\|)\n\|[-:| ]+\|$", text) if re.search(r"\|\s*\|", row)]
+
+
+def anchors(text):
+    """What links to headings of a page can lead to."""
+    headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?ms)^```.*?^```$", "", text))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_links(path, text):
+    """The links to files of the repository, or to headings in them, that lead nowhere."""
+    found = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match("[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or anchor and anchor not in anchors(target.read_text()):
+            found.append(link)
+    return found
+
+
 class Words(unittest.TestCase):
     def test_readme_is_short(self):
         lines = len((ROOT / "README.md").read_text().splitlines())
@@ -104,6 +128,20 @@ class Words(unittest.TestCase):
         self.assertFalse(no_reader("<!-- x -->\n# Title\n\nFor authors\nof drivers.\n\nMore.\n"))
         self.assertTrue(no_reader("# For authors\n\nThis page.\n\nFor authors.\n"))
         self.assertTrue(no_reader("# Title\n"))
+
+    def test_links_and_tables(self):
+        for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+            text = path.read_text()
+            self.assertEqual(dead_links(path, text), [], f"{path.name} has links that lead nowhere")
+            self.assertEqual(blank_headers(text), [], f"{path.name} has tables with a blank header")
+
+    def test_bad_links_and_tables_are_found(self):
+        here = ROOT / "README.md"
+        bad = ["no/such.md", "CONTRIBUTING.md#no-such", "#no-such"]
+        good = ["LICENSE", "CONTRIBUTING.md#change-it", "#layout", "https://example.org/"]
+        self.assertEqual(dead_links(here, "# Layout\n" + " ".join(f"[x]({link})" for link in bad + good)), bad)
+        self.assertEqual(blank_headers("| a | |\n|---|---|\n| | c |\n"), ["| a | |"])
+        self.assertEqual(blank_headers("| a | b |\n|---|---|\n| | c |\n"), [])
 
     def test_words(self):
         pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile",
