@@ -28,11 +28,11 @@ soak: ## the same with 1,000,000 fences and 200,000 races on each, and load
 test: ## run the lab's own tests, the round trip of the series, loom models and KUnit
 	@scripts/test
 
-check: ## run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the series
+check: ## check sizes and messages, and run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the series
 	@scripts/check
 
-bisect: ## build each patch by itself, and run KUnit at it, or those from FROM= to TO=
-	@FROM="$(FROM)" TO="$(TO)" scripts/bisect
+bisect: ## build each patch alone, and run KUnit at it; only those of PART=, or from FROM= to TO=
+	@PART="$(PART)" FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
 debug: ## run KUnit, IGT, kselftests and the fuzzer with KASAN, lockdep, kmemleak and debug objects
 	@scripts/debug debug "$(SECONDS)" $(SEED)
@@ -80,8 +80,9 @@ series: OUT = out/series-$(notdir $(BASE:/=))
 series:
 	@scripts/bases "$(BASE)" "$(OUT)"
 else
-series: ## write the patches that `git am` takes to OUT=out/series; for another kernel, BASE=
-	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
+series: ## write the patches that `git am` takes to OUT=out/series, and report their sizes; for another kernel, BASE=
+	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)" && \
+		scripts/limits "$(OUT)"
 endif
 
 mails: OUT = out/mails
