@@ -43,11 +43,11 @@ tree: ## make a kernel git tree with one commit for each patch, in TREE=DIR
 refresh: ## take the commits in TREE=DIR back into this repository
 	@scripts/series refresh $(if $(FORCE),--force) "$(TREE)"
 
-check: ## run the kernel's checkers: checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
+check: ## run the kernel's checkers: sizes, messages, checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
 	@scripts/check
 
-bisect: ## build each patch and run KUnit at it; FROM= and TO= limit the patches
-	@FROM="$(FROM)" TO="$(TO)" scripts/bisect
+bisect: ## build each patch and run KUnit at it; PART=, or FROM= and TO=, limit the patches
+	@PART="$(PART)" FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
 kunitconfigs: ## run KUnit with each .kunitconfig of the series alone
 	@scripts/kunitconfigs
@@ -58,8 +58,9 @@ series: OUT = out/series-$(notdir $(BASE:/=))
 series:
 	@scripts/bases "$(BASE)" "$(OUT)"
 else
-series: ## write the patches for `git am` to OUT=out/series; BASE= for another kernel
-	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
+series: ## write the patches for `git am` to OUT=out/series, and report their sizes; BASE= for another kernel
+	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)" && \
+		scripts/limits "$(OUT)"
 endif
 
 mails: OUT = out/mails
