@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -21,6 +21,9 @@ help: ## show this list
 
 run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in Rust
 	@scripts/run
+
+world: ## run kselftests with huge pages, as 32-bit programs and with io_uring, on both drivers
+	@scripts/world
 
 soak: ## the same with 1,000,000 fences and 200,000 races on each, and load
 	@scripts/soak

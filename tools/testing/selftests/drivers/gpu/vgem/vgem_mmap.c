@@ -577,20 +577,6 @@ static void *import_and_close(void *arg)
 	return NULL;
 }
 
-/* Returns how many warnings the kernel has had from where @kmsg is on. */
-static int warnings(int kmsg)
-{
-	char record[8192];
-	int found = 0;
-	ssize_t size;
-
-	while ((size = read(kmsg, record, sizeof(record) - 1)) > 0 || errno == EPIPE) {
-		record[size > 0 ? size : 0] = '\0';
-		found += strstr(record, "WARNING:") || strstr(record, "BUG:");
-	}
-	return found;
-}
-
 /*
  * An import is mapped by its exporter. User space is not told the offset, but can guess it: it is
  * that of a buffer which was closed. Nothing bad may come of closing the last handle meanwhile.
