@@ -141,7 +141,10 @@ impl Fences {
         }
         let usage = if write { Usage::Write } else { Usage::Read };
 
-        resv.reserve_one()?.add_shared(fence, usage)
+        // Only a fence that is made of others is not taken.
+        resv.reserve_one()?
+            .add_shared(fence, usage)
+            .map_err(|_| EINVAL)
     }
 
     /// Signals a fence, and gives up its ID.
