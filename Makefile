@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare series mails tree refresh update clean
+.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -87,6 +87,9 @@ faults: ## make each allocation fail in turn, and check for leaks and wrong erro
 
 fuzz: ## make random calls on both drivers for SECONDS=60 each, in KERNEL=guest or debug
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
+
+world: ## run kselftests with huge pages, as 32-bit programs and with io_uring
+	@scripts/world
 
 soak: ## run `make run` with 1,000,000 fences and 200,000 races on each driver, and load
 	@scripts/soak
