@@ -20,8 +20,8 @@
 //! - [`UnarmedDmaFenceCb`] is the memory of a callback, and its data. Allocating it may fail;
 //!   registering it on a fence needs no memory.
 //! - [`DmaFenceCb`] is a callback that is registered on a fence. The ready-made ones, for a
-//!   [`Completion`](crate::sync::Completion), a task and a work item, need no `unsafe` in the driver;
-//!   a function of its own is an `unsafe` implementation of [`DmaFenceCbFunc`].
+//!   [`Completion`](crate::sync::Completion), a task and a work item, need no `unsafe` in the
+//!   driver; a function of its own is an `unsafe` implementation of [`DmaFenceCbFunc`].
 //! - [`signalling()`] is the scope of code that fences need to be signalled; lockdep checks it.
 //! - An *array* is a fence that is signalled when several others are, and a *chain* one that is
 //!   signalled when a fence and those before it are; both are *containers*. See
@@ -59,22 +59,22 @@
 //!
 //! A leaked [`DmaFenceCb`] that completes a [`Completion`](crate::sync::Completion) or wakes a task
 //! does no harm, also after the module was unloaded: its function is in the kernel crate. Any other
-//! kind must not be leaked by a module that can be unloaded, and a work item that a [`QueueWork`] has
-//! enqueued must run first.
+//! kind must not be leaked by a module that can be unloaded, and a work item that a [`QueueWork`]
+//! has enqueued must run first.
 //!
 //! # Context
 //!
-//! Querying a fence may signal it, which runs its callbacks. So hold no lock that these take, and in
-//! a callback query no fence, not even another one; its numbers are fine.
+//! Querying a fence may signal it, which runs its callbacks. So hold no lock that these take, and
+//! in a callback query no fence, not even another one; its numbers are fine.
 //!
-//! "Any" context below means process context and interrupts, but not NMI. With `PREEMPT_RT` the lock
-//! of a fence sleeps, so what takes it can't be used in hard interrupt context there.
+//! "Any" context below means process context and interrupts, but not NMI. With `PREEMPT_RT` the
+//! lock of a fence sleeps, so what takes it can't be used in hard interrupt context there.
 //!
 //! What a drop may do:
 //! - A [`DriverDmaFence`] signals the fence, and drops the driver's data.
 //! - A [`DmaFenceCb`] takes the fence's lock, waits for a callback that runs, and drops its data.
-//! - An [`ARef<DmaFence>`](ARef) frees the fence if it is the last, which never sleeps. An array or a
-//!   chain drops the fences in it.
+//! - An [`ARef<DmaFence>`](ARef) frees the fence if it is the last, which never sleeps. An array or
+//!   a chain drops the fences in it.
 //! - None of them takes the lock of a reservation object. Dropping a GEM object may.
 //!
 //! # Errors of containers
@@ -310,10 +310,10 @@ impl DmaFence {
     /// Returns the status that the fence was signaled with, or [`None`] while it is not signaled.
     /// Wraps `dma_fence_get_status()`.
     ///
-    /// Takes the fence's lock. So if this returns [`Some`] for a fence of a Rust driver, or one that
-    /// `dma_fence_signal()` signaled, its callbacks have run. Some drivers, e.g. i915, mark a fence
-    /// as signaled before they take the lock to run its callbacks, and may set the error later than
-    /// that.
+    /// Takes the fence's lock. So if this returns [`Some`] for a fence of a Rust driver, or one
+    /// that `dma_fence_signal()` signaled, its callbacks have run. Some drivers, e.g. i915, mark a
+    /// fence as signaled before they take the lock to run its callbacks, and may set the error
+    /// later than that.
     ///
     /// # Context
     ///

@@ -138,8 +138,9 @@ pub struct DmaResv {
     inner: Opaque<bindings::dma_resv>,
 }
 
-// SAFETY: A reservation object is not bound to a thread. Only a leaked guard lets a locked one be
-// sent or dropped, and then nobody waits for the lock, as that would borrow the object.
+// SAFETY: A reservation object is not bound to a thread. A guard borrows it, so it is sent or
+// dropped with the lock held only if the guard was leaked; nobody waits for the lock then, as that
+// borrows the object, too.
 unsafe impl Send for DmaResv {}
 
 // SAFETY: All that can be done with a shared reference is protected by the lock in it, or by RCU.
@@ -183,8 +184,10 @@ impl DmaResv {
     /// May sleep. Locking it twice in one thread is a deadlock. C: `dma_resv_lock()`.
     #[inline]
     pub fn lock(&self) -> DmaResvGuard<'_> {
-        // SAFETY: By the type invariant, `self.as_raw()` is valid. Without an acquire context this
-        // always returns 0.
+        // Without an acquire context this always returns 0.
+        //
+        // SAFETY: By the type invariant, `self.as_raw()` is valid. If it is locked, the owner
+        // lives, as C needs that to spin: a thread must not leak a guard and exit.
         unsafe { bindings::dma_resv_lock(self.as_raw(), ptr::null_mut()) };
 
         // INVARIANT: The lock was just taken.
@@ -203,7 +206,7 @@ impl DmaResv {
     /// [`EINTR`] if a signal arrived first.
     #[inline]
     pub fn lock_interruptible(&self) -> Result<DmaResvGuard<'_>> {
-        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        // SAFETY: As in `lock()`.
         to_result(unsafe {
             bindings::dma_resv_lock_interruptible(self.as_raw(), ptr::null_mut())
         })?;
@@ -268,13 +271,13 @@ impl DmaResv {
 
         static_assert!(size_of::<ARef<DmaFence>>() == size_of::<*mut bindings::dma_fence>());
 
-        // CAST: An `ARef` has a pointer in it, and the size of one, so it is nothing else. `DmaFence`
-        // is a transparent wrapper of `struct dma_fence`. An `unsigned int` fits a `usize`.
+        // CAST: An `ARef` has a pointer in it, and the size of one, so it is nothing else.
+        // `DmaFence` is a transparent wrapper of `struct dma_fence`. An `unsigned int` fits a
+        // `usize`.
         // SAFETY: C succeeded, so `fences` comes from `kmalloc()`, i.e. `Kmalloc`, and has at least
         // `count` fences, each with a reference, which are ours now.
         Ok(unsafe { KVec::from_raw_parts(fences.cast(), count as usize, count as usize) })
     }
-
 }
 
 #[pinned_drop]
@@ -288,14 +291,21 @@ impl PinnedDrop for DmaResv {
 
 /// The lock of a [`DmaResv`], held.
 ///
-/// Dropping it unlocks. Leaking it leaves the object locked, for good, and is an error in a thread
-/// that exits; lockdep complains when a locked object is freed, and who drops the last reference to
-/// a GEM shmem object waits for ever then. Only with [`acquire()`], leaked guards are unlocked in
-/// the end.
-///
 /// While there is a guard, do not do what takes the lock of the same object: map or unmap a GEM
 /// object in the kernel, get its SG table, or drop the last reference to one that shares its
 /// reservation object.
+///
+/// # Leaking
+///
+/// A leaked guard leaves the object locked for good. The thread must not exit then: as with any
+/// mutex, others that wait for the lock look at the task that holds it, which would be freed.
+/// Lockdep reports a thread that exits with a lock held, and an object that is freed while it is
+/// locked. Dropping the last reference to a locked GEM shmem object waits forever. Only with
+/// [`acquire()`], leaked guards are unlocked in the end.
+///
+/// # Context
+///
+/// Dropping it unlocks, in the thread that locked. It does not sleep.
 ///
 /// # Invariants
 ///

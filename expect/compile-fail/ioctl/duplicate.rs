@@ -8,5 +8,5 @@ pub trait Table: kernel::drm::Driver {
 }
 
 impl Table for mock::Driver {
-    kernel::declare_drm_ioctls! { (VGEM_FENCE_ATTACH, drm_vgem_fence_attach, RENDER_ALLOW, mock::attach), (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal), (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal) } //~ E0080: VGEM_FENCE_SIGNAL: must have a higher number than the ioctl before it
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_ATTACH, drm_vgem_fence_attach, RENDER_ALLOW, mock::attach), (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal), (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal) } //~ E0080: VGEM_FENCE_SIGNAL: must have a driver's number, higher than that of the ioctl before
 }

@@ -10,5 +10,5 @@ pub trait Table: kernel::drm::Driver {
 }
 
 impl Table for mock::Driver {
-    kernel::declare_drm_ioctls! { (CASE, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal) } //~ E0080: CASE: not a number of a driver's ioctl
+    kernel::declare_drm_ioctls! { (CASE, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal) } //~ E0080: CASE: must have a driver's number, higher than that of the ioctl before
 }

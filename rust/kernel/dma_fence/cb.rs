@@ -5,8 +5,7 @@
 use super::DmaFence;
 use crate::{
     alloc::Flags,
-    bindings,
-    container_of,
+    bindings, container_of,
     error::to_result,
     prelude::*,
     sync::{
@@ -278,9 +277,9 @@ unsafe impl<T: Sync> Sync for Inner<T> {}
 
 /// The memory of a callback, with its data `T`.
 ///
-/// Allocate it before the point of no return, and [register](Self::register) it after. It comes back
-/// if the fence is signaled already, and when the callback is [removed](DmaFenceCb::remove), and can
-/// be registered again.
+/// Allocate it before the point of no return, and [register](Self::register) it after. It comes
+/// back if the fence is signaled already, and when the callback is [removed](DmaFenceCb::remove),
+/// and can be registered again.
 #[must_use = "a callback has to be registered to be of use"]
 pub struct UnarmedDmaFenceCb<T>(Pin<KBox<Inner<T>>>);
 
@@ -333,8 +332,8 @@ impl<T> UnarmedDmaFenceCb<T> {
     ///
     /// # Context
     ///
-    /// Any, but not a callback of a fence, nor with a lock held that a callback of `fence` takes: the
-    /// fence may be found to be signaled.
+    /// Any, but not a callback of a fence, nor with a lock held that a callback of `fence` takes:
+    /// the fence may be found to be signaled.
     ///
     /// # Errors
     ///
@@ -388,9 +387,9 @@ impl<T> From<AlreadySignaled<T>> for Error {
 ///
 /// # Context
 ///
-/// Dropping it takes the callback off the fence, or waits until it has run, and then drops the data.
-/// It may be dropped in any context in which `T` may be dropped, but not in a callback of a fence,
-/// nor with a lock held that its callback takes. Leaking it leaves the callback registered.
+/// Dropping it takes the callback off the fence, or waits until it has run, and then drops the
+/// data. It may be dropped in any context in which `T` may be dropped, but not in a callback of a
+/// fence, nor with a lock held that its callback takes. Leaking it leaves the callback registered.
 ///
 /// # Invariants
 ///
@@ -464,12 +463,12 @@ impl<T> DmaFenceCb<T> {
         (cb, called)
     }
 
-    /// Returns whether the callback was still registered. When this returns, it is not, and does not
-    /// run.
+    /// Returns whether the callback was still registered. When this returns, it is not, and does
+    /// not run.
     #[inline]
     fn remove_raw(&self) -> bool {
-        // SAFETY: By the type invariant, `cb` was registered on `fence`. If it was called, C finds it
-        // on no list.
+        // SAFETY: By the type invariant, `cb` was registered on `fence`. If it was called, C finds
+        // it on no list.
         unsafe { bindings::dma_fence_remove_callback(self.fence.as_raw(), self.cb.0.cb.get()) }
     }
 }

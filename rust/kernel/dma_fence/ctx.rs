@@ -179,9 +179,9 @@ impl Emitted {
     ///
     /// To be called by C only, as an operation in [`OPS`].
     unsafe extern "C" fn get_driver_name(fence: *mut bindings::dma_fence) -> *const c_char {
-        // SAFETY: C calls this under RCU, for a fence that was not signalled when it took the
-        // operations from it, and they are those of an `Emitted`. Or a tracepoint does, while
-        // `Emitted` has the fence initialised or signalled, and still has the names.
+        // SAFETY: The operations are those of an `Emitted`. C calls this under RCU, for a fence
+        // that was not signaled when it took the operations from it. Or a tracepoint does, while
+        // the fence is initialized or signaled, and the `Emitted` still has the names.
         unsafe { Self::names(fence) }.driver.as_ptr().cast()
     }
 
@@ -367,16 +367,16 @@ impl DmaFenceCtx {
 ///
 /// # Dropping and leaking
 ///
-/// Dropping it signals the fence with [`ECANCELED`], as others may be waiting, and says so in the
-/// kernel log, as it is too late to know that the hardware has let go of the memory. It may be
-/// dropped in any context that `T` may be dropped in.
+/// Dropping it signals the fence with [`ECANCELED`], as others may be waiting, and warns in the
+/// kernel log, as it is too late to know that the hardware has let go of the memory. This runs
+/// callbacks and drops `T`; the context is that of [`signal`](Self::signal).
 ///
 /// Leaking it leaks the fence, which others then wait for in vain.
 ///
 /// # Invariants
 ///
-/// - `self.0` is an `Allocation<T>` whose fence is initialized and not signaled, and to which `self`
-///   owns a reference. Nobody else can signal it: its operations have neither `signaled` nor
+/// - `self.0` is an `Allocation<T>` whose fence is initialized and not signaled, and to which
+///   `self` owns a reference. Nobody else can signal it: its operations have neither `signaled` nor
 ///   `enable_signaling`, and there is one `DriverDmaFence` for it.
 /// - The data is initialized, pinned, and reached only through `self`.
 #[must_use = "the fence is signaled with an error when it is dropped"]
@@ -552,7 +552,8 @@ unsafe impl<T> ForeignOwnable for DriverDmaFence<T> {
 
     #[inline]
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // INVARIANT: `into_foreign()` has consumed a `DriverDmaFence<T>`, of which this is done once.
+        // INVARIANT: `into_foreign()` has consumed a `DriverDmaFence<T>`, of which this is done
+        // once.
         // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`, so it is not null.
         Self(unsafe { NonNull::new_unchecked(ptr.cast()) })
     }

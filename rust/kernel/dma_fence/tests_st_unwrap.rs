@@ -24,7 +24,6 @@ impl Mock {
         let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
         let shared = ARef::from(&*fence);
 
-
         Ok(Self(Some(fence), shared))
     }
 }

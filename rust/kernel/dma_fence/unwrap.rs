@@ -133,8 +133,8 @@ impl DmaFence {
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if more than [`MAX_FENCES`](Self::MAX_FENCES) are passed or found in them, or if
-    ///   two unsignaled ones have context 0, of which C would keep one.
+    /// - [`EINVAL`] if more than [`MAX_FENCES`](Self::MAX_FENCES) are passed or found in them, or
+    ///   if two unsignaled ones have context 0, of which C would keep one.
     /// - [`ENOMEM`] if there is no memory.
     pub fn merge(fences: &[&DmaFence]) -> Result<ARef<Self>> {
         if fences.len() > Self::MAX_FENCES {

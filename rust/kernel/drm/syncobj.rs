@@ -46,8 +46,8 @@ use core::ptr::{
 ///
 /// It can be used, and its references be dropped, only by the thread that looked it up or created
 /// it. C takes the sync object's lock with interrupts on, so interrupt handlers and timers must not
-/// use it; what they use has to be [`Send`] or [`Sync`], which this is not. Look it up when a job is
-/// submitted, and put the fence of the job into it then.
+/// use it; what they use has to be [`Send`] or [`Sync`], which this is not. Look it up when a job
+/// is submitted, and put the fence of the job into it then.
 ///
 /// # Context
 ///
@@ -193,8 +193,8 @@ impl SyncObj {
     /// another `point` were signalled and dropped from the chain, it is a [stub](DmaFence::stub).
     ///
     /// This does not wait for user space to come up with a fence, as
-    /// `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT` has C do: no lock may be held then, and a handler of
-    /// a registered device is in a `drm_dev_enter()` section, which counts as one.
+    /// `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT` has C do: no lock may be held then, and a handler
+    /// of a registered device is in a `drm_dev_enter()` section, which counts as one.
     ///
     /// Does not compile for drivers without [`FEAT_SYNCOBJ`]. See [Context](Self#context). C:
     /// `drm_syncobj_find_fence()`.
@@ -461,8 +461,7 @@ mod tests {
     fn is_made_of(fence: &DmaFence, parts: &[&DmaFence]) -> bool {
         let same = |(found, part): (ARef<DmaFence>, &&DmaFence)| ptr::eq(&*found, *part);
 
-        fence.unwrap_iter().count() == parts.len()
-            && fence.unwrap_iter().zip(parts).all(same)
+        fence.unwrap_iter().count() == parts.len() && fence.unwrap_iter().zip(parts).all(same)
     }
 
     /// Returns how many references there are to a fence.
