@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs series mails tree refresh update clean
+.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -11,88 +11,107 @@ SEED ?=
 KERNEL ?= guest
 export RUSTGEM_CACHE
 
+# `##@` begins a group of targets, and `##` describes one. The times come from docs/.
+##@ To try it
 help: ## show this list
-	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk '/^## `make / { name = $$3; gsub(/[`:]/, "", name) } \
+		/^- \*\*Time\*\*: / { sub(/^- \*\*Time\*\*: /, ""); sub(/[,;.(].*/, ""); time[name] = $$0 } \
+		/^##@ / { print (group++ ? "\n" : "") substr($$0, 5) } \
+		/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/.*## /, ""); printf "  make %-13s %-7s %s\n", name, time[name], $$0 } \
+		' docs/*.md $(MAKEFILE_LIST)
 	@echo
-	@echo '  KSRC=DIR       use that kernel tree, which is only read, instead of fetching one'
-	@echo '  NAMES="A B"    only those of `make mutations`, or of `make matrix`'
-	@echo '  SEED=N         make the same random choices as that run of `make fuzz`, which tells its seed'
-	@echo '  RUSTGEM_CACHE  where downloads, tools and builds are: $(RUSTGEM_CACHE)'
+	@echo 'Variables'
+	@echo '  KSRC=DIR        use your kernel tree, which is never modified, instead of fetching one'
+	@echo '  NAMES="A B"     run only these of `make mutations` or `make matrix`'
+	@echo '  SECONDS=N       how long the fuzzer runs on each driver: $(SECONDS)'
+	@echo '  SEED=N          repeat the random choices of a run of `make fuzz`, which prints its seed'
+	@echo '  RUSTGEM_CACHE   directory of downloads, tools and builds: $(RUSTGEM_CACHE)'
+	@echo
+	@echo 'Times are for 2 cores without KVM, with the kernels built. A first run also builds them;'
+	@echo 'docs/testing.md says how long that takes, and how each time was measured.'
 
-run: ## build a kernel, boot it, and run IGT and kselftests on VGEM in C and in Rust
+run: ## run IGT and kselftests on VGEM in C and in Rust, in a virtual machine
 	@scripts/run
 
-soak: ## the same with 1,000,000 fences and 200,000 races on each, and load
-	@scripts/soak
-
-test: ## run the lab's own tests, the round trip of the series, loom models and KUnit
+test: ## run everything that needs no virtual machine: KUnit, loom, compile-fail, the lab
 	@scripts/test
 
-check: ## run checkpatch, rustfmt, clippy, sparse, rustdoc, Sphinx, ... on the series
+##@ To work on the series
+tree: ## make a kernel git tree with one commit for each patch, in TREE=DIR
+	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" $(if $(SIGNOFF),--signoff) "$(TREE)"
+
+refresh: ## take the commits in TREE=DIR back into this repository
+	@scripts/series refresh $(if $(FORCE),--force) "$(TREE)"
+
+check: ## run the kernel's checkers: checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
 	@scripts/check
 
-bisect: ## build each patch by itself, and run KUnit at it, or those from FROM= to TO=
+bisect: ## build each patch and run KUnit at it; FROM= and TO= limit the patches
 	@FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
-debug: ## run KUnit, IGT, kselftests and the fuzzer with KASAN, lockdep, kmemleak and debug objects
-	@scripts/debug debug "$(SECONDS)" $(SEED)
-
-kcsan: ## run the same with 4 CPUs, in a kernel that looks for data races in C and in Rust
-	@CPUS=4 scripts/debug kcsan "$(SECONDS)" $(SEED)
-
-kmsan: ## run the same in a kernel that looks for what is used, or shown to user space, unwritten
-	@scripts/debug kmsan "$(SECONDS)" $(SEED)
-
-preempt: ## run the same with PREEMPT_RT and PREEMPT_LAZY, and let the machine sleep beside a fence
-	@scripts/debug rt "$(SECONDS)" $(SEED)
-	@scripts/debug lazy "$(SECONDS)" $(SEED)
-	@scripts/suspend rt
-
-faults: ## let each allocation fail in turn, in the abstractions and in VGEM, and look at what is left
-	@scripts/faults
-
-mutations: ## break the series in many ways, one at a time, and see that `make debug` would notice
-	@scripts/mutations $(NAMES)
-
-matrix: ## run KUnit on arm64 and arm, with the oldest toolchain and with the newest; build elsewhere
-	@scripts/matrix $(NAMES)
-
-bench: ## measure the abstractions and VGEM beside those in C, against their budgets
-	@scripts/bench
-
-bench-compare: ## compare two results.json of `make bench`, A= and B=
-	@bench/compare "$(A)" "$(B)"
-
-profile: ## say which functions the instructions of each row of `make bench` are in, or ROW=
-	@scripts/bench profile $(if $(ROW),"$(ROW)")
-
-fuzz: ## use VGEM in C and in Rust at random, for SECONDS=60 each, in KERNEL=guest or debug
-	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
-
-kunitconfigs: ## run KUnit on UML with each .kunitconfig of the series by itself
+kunitconfigs: ## run KUnit with each .kunitconfig of the series alone
 	@scripts/kunitconfigs
 
+##@ To send the series
 ifdef BASE
 series: OUT = out/series-$(notdir $(BASE:/=))
 series:
 	@scripts/bases "$(BASE)" "$(OUT)"
 else
-series: ## write the patches that `git am` takes to OUT=out/series; for another kernel, BASE=
+series: ## write the patches for `git am` to OUT=out/series; BASE= for another kernel
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
 endif
 
 mails: OUT = out/mails
-mails: ## have b4 check the series, and write the mails to OUT=out/mails; SIGNOFF=1 signs off
+mails: ## check the series with b4 and write the mails to OUT=out/mails; SIGNOFF=1 signs off
 	@scripts/mails "$(TREE)" "$(OUT)" $(if $(SIGNOFF),--signoff)
 
-tree: ## make a kernel git tree with one commit for each patch, in TREE
-	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" $(if $(SIGNOFF),--signoff) "$(TREE)"
+##@ To find faults
+debug: ## run all tests with KASAN, lockdep, kmemleak and debug objects
+	@scripts/debug debug "$(SECONDS)" $(SEED)
 
-refresh: ## take commits, amended or added in TREE, back into the overlay and series/
-	@scripts/series refresh $(if $(FORCE),--force) "$(TREE)"
+kcsan: ## detect data races in C and in Rust (KCSAN), with 4 CPUs
+	@CPUS=4 scripts/debug kcsan "$(SECONDS)" $(SEED)
+
+kmsan: ## detect use or leak of uninitialized memory (KMSAN)
+	@scripts/debug kmsan "$(SECONDS)" $(SEED)
+
+preempt: ## run all tests with PREEMPT_RT and PREEMPT_LAZY, and suspend with a pending fence
+	@scripts/debug rt "$(SECONDS)" $(SEED)
+	@scripts/debug lazy "$(SECONDS)" $(SEED)
+	@scripts/suspend rt
+
+faults: ## make each allocation fail in turn, and check for leaks and wrong errors
+	@scripts/faults
+
+fuzz: ## make random calls on both drivers for SECONDS=60 each, in KERNEL=guest or debug
+	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
+
+soak: ## run `make run` with 1,000,000 fences and 200,000 races on each driver, and load
+	@scripts/soak
+
+mutations: ## test the tests: break the series in each way of expect/mutations.txt
+	@scripts/mutations $(NAMES)
+
+matrix: ## run KUnit on Arm and with the oldest and newest toolchain; build elsewhere
+	@scripts/matrix $(NAMES)
+
+##@ To measure
+bench: ## measure the abstractions and VGEM beside C, and compare with the budgets
+	@scripts/bench
+
+bench-compare: ## compare two results.json of `make bench`, A= and B=
+	@bench/compare "$(A)" "$(B)"
+
+profile: ## print the functions that the instructions of ROW= of `make bench` belong to
+	@scripts/bench profile $(if $(ROW),"$(ROW)")
+
+##@ To maintain the lab
+bare: ## run `make test` and `make run` in bare Debian roots, SUITES="bookworm trixie testing"
+	@$(if $(TARGETS),TARGETS="$(TARGETS)") scripts/bare $(SUITES)
 
 update: ## fetch the newest point release of the kernel
 	@scripts/fetch --update
 
-clean: ## remove the builds, but not the downloads and tools
+clean: ## remove builds and out/, and keep downloads and tools
 	rm -rf "$(RUSTGEM_CACHE)/build" "$(RUSTGEM_CACHE)/bisect" "$(RUSTGEM_CACHE)/mutations" out

@@ -56,11 +56,32 @@ step() {
 	wait $pid || status=$?
 	eval "${callers:-trap - EXIT}"
 	if [ $status != 0 ]; then
-		tail -n "${TAIL:-25}" "$log" >&2
-		die "$name failed; its whole output is in $log"
+		# Of Python's tracebacks, the last line says what is wrong.
+		awk '/^Traceback \(most recent call last\):$/ { inside = 1; next }
+			inside && /^[[:space:]]/ { next } { inside = 0; print }' "$log" | tail -n "${TAIL:-25}" >&2
+		die "$name failed$(missing_in "$log"); its whole output is in $log"
 	fi
 	echo $((SECONDS - start)) >"$last"
 }
+
+# missing_in LOG: the programs and Python modules that are not installed, by what is in LOG,
+# and the package of each if scripts/needs has it.
+missing_in() {
+	local found name package
+	found=$(sed -nE "
+		s/^.*: (line )?[0-9]+: ([[:alnum:]_.+-]+): (command )?not found\$/\2/p
+		s/^.*FileNotFoundError: .*No such file or directory: '([^/']+)'.*/\1/p
+		s/^.*ModuleNotFoundError: No module named '([^'.]+).*/\1/p
+		s/^make.*: ([[:alnum:]_.+-]+): No such file or directory\$/\1/p" "$1" | sort -u)
+	for name in $found; do
+		package=$(awk -F '\t' -v name="$name" '$3 == name { print $4; exit }' "$top/scripts/needs")
+		printf ', as %s is missing%s' "$name" "${package:+ (install the package $package)}"
+	done
+}
+
+# Compile a program for the host or the guest. Only .ci/run makes warnings errors: a user may
+# have a compiler that warns of more than those that the lab was tried with.
+compile() { gcc -O2 -Wall -Wextra ${RUSTGEM_WERROR:+-Werror} "$@"; }
 
 # The mirror that the host has Debian from, for suites that it does not use.
 debian_mirror() {
@@ -236,7 +257,7 @@ guest_tests() {
 	mkdir "$2/expect" "$2/kselftest"
 	cp "$top"/expect/*.txt "$2/expect"
 	find "$1/kselftest" -type f -executable -exec cp -t "$2/kselftest" {} +
-	gcc -O2 -Wall -Werror -static -D_GNU_SOURCE -isystem "$1/usr/include" -I "$linux/tools/testing/selftests" \
+	compile -Wno-unused-parameter -static -D_GNU_SOURCE -isystem "$1/usr/include" -I "$linux/tools/testing/selftests" \
 		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" \
 		-o "$2/kselftest/vgem_security" "$top/tests/security/vgem_security.c"
 	cp "$top/scripts/guest-run" "$2"
@@ -246,7 +267,7 @@ guest_tests() {
 
 # faults_user OUT FILE: build tests/faults/user for the kernel in OUT.
 faults_user() {
-	gcc -O2 -Wall -Wextra -Wno-missing-field-initializers -Werror -static -isystem "$1/usr/include" \
+	compile -Wno-missing-field-initializers -static -isystem "$1/usr/include" \
 		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" -o "$2" "$top/tests/faults/user.c"
 }
 

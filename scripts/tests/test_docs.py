@@ -21,16 +21,21 @@ def sources():
     return found
 
 
+def tests(text):
+    """The functions that KUnit runs: those that are marked as tests."""
+    return set(re.findall(r"#\[test\]\s*(?:#\[[^]]*\]\s*)*fn (\w+)\(\)", text))
+
+
 def kunit():
     """The cases of each suite. They all run in `make test`, whose kernel has all suites of Rust."""
     cases = {}
     for text in sources().values():
         for suite in re.findall(r"kunit_tests\((\w+)\)", text):
-            cases.setdefault(suite, set()).update(re.findall(r"\bfn (\w+)\(\)", text))
+            cases.setdefault(suite, set()).update(tests(text))
     # What an edit adds to a suite that the kernel has does not show its name.
     drm = {"rust_drm_gem_shmem": "rust/kernel/drm/gem/shmem.rs"}
     for suite, name in drm.items():
-        cases[suite] = set(re.findall(r"\bfn (\w+)\(\)", sources()[name]))
+        cases[suite] = tests(sources()[name])
     return cases
 
 
@@ -78,10 +83,11 @@ def examples(text):
     code, wrong, count = sources(), [], 0
     for name, example in re.findall(r"(?ms)^`(\S+)`(?:(?!^```).)*?^```rust\n(.*?)^```$", text):
         count += 1
-        # Without the marks of comments, and what rustdoc hides.
-        lines = (re.sub(r"^\s*//[/!] ?", "", line) for line in code.get(name, "").splitlines())
-        whole = "\n" + "".join(f"{line}\n" for line in lines if not re.match("# |#$", line))
-        if f"\n{example}" not in whole:
+        # Without the comment markers. Lines that rustdoc hides may be shown, all of them, or not.
+        lines = [re.sub(r"^\s*//[/!] ?", "", line) for line in code.get(name, "").splitlines()]
+        short = "\n" + "".join(f"{line}\n" for line in lines if not re.match("# |#$", line))
+        whole = "\n" + "".join(f"{line.removeprefix('# ')}\n" for line in lines)
+        if f"\n{example}" not in short and f"\n{example}" not in whole:
             wrong.append(f"{name}:\n{example}")
     return wrong, count
 
@@ -93,20 +99,27 @@ class Docs(unittest.TestCase):
             self.assertEqual(wrong, [], f"{name} names tests that do not exist")
             self.assertGreater(count, least)
 
+    def test_helpers_are_no_tests(self):
+        self.assertEqual(tests("#[test]\n#[cfg(X)]\nfn a() {}\nfn b() {}\n    #[test]\n    fn c() -> Result {"), {"a", "c"})
+
     def test_missing_ones_are_found(self):
-        for bad in ("`rust_dma_fence: no_such`", "`rust_no_such`", "`vgem_uapi: no_such`", "`igt@no_such`",
+        for bad in ("`rust_dma_fence: ctx`", "`rust_hrtimer: simulated`",
+                    "`rust_dma_fence: no_such`", "`rust_no_such`", "`vgem_uapi: no_such`", "`igt@no_such`",
                     "`compile-fail/no_such`", "`fences no_such`", "`rust_dma_fence: data`, `no_such`",
                     "`vgem_uapi: no_such_…`"):
             self.assertEqual(len(problems(f"| a | b | {bad} |\n")[0]), 1, bad)
 
     def test_examples(self):
-        text = (ROOT / "docs/driver-author.md").read_text()
-        wrong, count = examples(text)
-        self.assertEqual(wrong, [], "not in the file that docs/driver-author.md names")
-        self.assertEqual(count, text.count("```rust\n"))
-        self.assertEqual(count, text.count("\n## "))
-        for line in re.findall(r"(?m)^```rust\n(.*)$", text):
-            self.assertEqual(len(examples(text.replace(line, line + "x", 1))[0]), 1, line)
+        for page in ("README.md", "docs/driver-author.md"):
+            text = (ROOT / page).read_text()
+            wrong, count = examples(text)
+            self.assertEqual(wrong, [], f"not in the file that {page} names")
+            self.assertEqual(count, text.count("```rust\n"))
+            self.assertGreater(count, 0)
+            if page != "README.md":
+                self.assertEqual(count, text.count("\n## "))
+            for at in re.finditer(r"(?m)^```rust\n.*$", text):
+                self.assertEqual(len(examples(text[:at.end()] + "x" + text[at.end():])[0]), 1, at[0])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ class Lab(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir)
         self.cache = self.dir / "cache"
         self.cache.mkdir()
-        self.env = {k: v for k, v in os.environ.items() if k not in ("KSRC", "KREV", "RUSTGEM_LOCKED")}
+        self.env = {k: v for k, v in os.environ.items()
+                    if k not in ("KSRC", "KREV") and not k.startswith("RUSTGEM_")}
         self.env.update(RUSTGEM_CACHE=str(self.cache), LC_ALL="C")
 
     def run_(self, *args, **env):
@@ -68,6 +69,21 @@ class Lab(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertEqual(out, "rustgem: good\nrustgem: bad\nwhy\n"
                          f"rustgem: bad failed; its whole output is in {self.cache}/log/bad.log\n")
+
+    def test_missing(self):
+        """What a tool lacks is named, with its package, and without a traceback."""
+        traceback = ("import subprocess\n"
+                     "subprocess.run(['qemu-system-x86_64x' if {0} else 'cpio'], env={{'PATH': '/nonexistent'}})")
+        for code, says in (
+                (f'python3 -c "{traceback.format(0)}"', ", as cpio is missing (install the package cpio);"),
+                (f'python3 -c "{traceback.format(1)}"', ", as qemu-system-x86_64x is missing;"),
+                ("python3 -c 'import no_such_module'", ", as no_such_module is missing;"),
+                ("sh -c 'no-such-program; exit 1'", ", as no-such-program is missing;"),
+                ("bash -c no-such-program", ", as no-such-program is missing;")):
+            status, out = self.lib(f"step tool {code}")
+            self.assertEqual(status, 1)
+            self.assertIn(f"rustgem: tool failed{says} its whole output is in {self.cache}/log/tool.log\n", out)
+            self.assertNotIn("Traceback", out)
 
     def test_interrupt(self):
         """What a step started ends with the script."""
@@ -148,16 +164,31 @@ class Lab(unittest.TestCase):
 
     # --- toolchain ---
 
+    def without_root(self, *tools):
+        """scripts/toolchain with these programs alone, and not as root."""
+        bin_ = self.dir / "bin"
+        bin_.mkdir()
+        for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "rm", "git", "python3",
+                     "sed", "grep", "head", "sort", "tail", "uname", *tools):
+            (bin_ / tool).symlink_to(shutil.which(tool))
+        (bin_ / "id").write_text("#!/bin/sh\necho 1000\n")
+        (bin_ / "id").chmod(0o755)
+        status, out = self.run_(SCRIPTS / "toolchain", PATH=str(bin_))
+        self.assertEqual(status, 1, out)
+        return out
+
+    @unittest.skipUnless(shutil.which("apt-get"), "needs apt")
     def test_no_root_no_tools(self):
-        tools = self.dir / "bin"
-        tools.mkdir()
-        for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "rm", "git", "python3"):
-            (tools / tool).symlink_to(shutil.which(tool))
-        (tools / "id").write_text("#!/bin/sh\necho 1000\n")
-        (tools / "id").chmod(0o755)
-        status, out = self.run_(SCRIPTS / "toolchain", PATH=str(tools))
-        self.assertEqual(status, 1)
+        """One message names all packages, those of the kernel's toolchain as well."""
+        out = self.without_root("apt-get", "apt-cache", "dpkg")
         self.assertRegex(out, r"as root, run: apt-get update && apt-get install .*qemu-system-x86")
+        self.assertRegex(out, r"apt-get install .*\bflex\b")
+        self.assertEqual(out.count("\n"), 1, out)
+
+    def test_no_apt(self):
+        out = self.without_root()
+        self.assertRegex(out, r"there is no apt-get here; install these by other means: .*program flex, .*"
+                              r"The kernel needs rustc 1.*; found: rustc none, bindgen none, clang none\n")
 
     # --- boot ---
 

@@ -271,11 +271,11 @@ TEST_F(nobody, ids_are_the_files_own)
 /* Memory */
 
 /* Whether all of it is 0; then it is not. */
-static bool zero(char *memory, long size)
+static bool zero(char *memory, size_t size)
 {
 	bool all = true;
 
-	for (long i = 0; i < size / 8; i++)
+	for (size_t i = 0; i < size / 8; i++)
 		all = all && !((uint64_t *)memory)[i];
 	memset(memory, 0x5a, size);
 	return all;
