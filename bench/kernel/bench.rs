@@ -6,10 +6,11 @@
 
 use kernel::{
     dma_fence::{
-        DmaFenceCb,
+        DmaFence,
         DmaFenceCtx,
         DmaFenceNames,
-        UnarmedDmaFence, //
+        UnarmedDmaFence,
+        UnarmedDmaFenceCb, //
     },
     dma_resv::{
         DmaResv,
@@ -60,6 +61,7 @@ extern "C" {
     fn bench_c_fence(n: u32) -> c_int;
     fn bench_c_callback_remove(n: u32) -> c_int;
     fn bench_c_callback_fire(n: u32) -> c_int;
+    fn bench_c_merge(n: u32) -> c_int;
     fn bench_c_resv(n: u32) -> c_int;
     fn bench_c_timer(n: u32) -> c_int;
 }
@@ -81,11 +83,10 @@ fn fence(n: u32) -> Result {
 fn callback_remove(n: u32) -> Result {
     let fence = ctx()?.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
     let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+    let mut cb = UnarmedDmaFenceCb::new(done, GFP_KERNEL)?;
 
     for _ in 0..n {
-        pin_init::stack_try_pin_init!(
-            let _cb =? DmaFenceCb::new(ARef::from(&*fence), done.clone())
-        );
+        (cb, _) = cb.register(ARef::from(&*fence))?.remove();
     }
 
     fence.signal(Ok(()));
@@ -95,15 +96,36 @@ fn callback_remove(n: u32) -> Result {
 fn callback_fire(n: u32) -> Result {
     let mut ctx = ctx()?;
     let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+    let mut cb = UnarmedDmaFenceCb::new(done, GFP_KERNEL)?;
 
     for _ in 0..n {
         let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
-        pin_init::stack_try_pin_init!(
-            let _cb =? DmaFenceCb::new(ARef::from(&*fence), done.clone())
-        );
+        let registered = cb.register(ARef::from(&*fence))?;
         fence.signal(Ok(()));
+        (cb, _) = registered.remove();
     }
 
+    Ok(())
+}
+
+fn merge(n: u32) -> Result {
+    let mut fences = KVec::new();
+    for _ in 0..16 {
+        fences.push(ctx()?.arm(UnarmedDmaFence::new(GFP_KERNEL)?), GFP_KERNEL)?;
+    }
+
+    let mut shared = KVec::<&DmaFence>::new();
+    for fence in &fences {
+        shared.push(fence, GFP_KERNEL)?;
+    }
+    for _ in 0..n {
+        DmaFence::merge(&shared)?;
+    }
+    drop(shared);
+
+    for fence in fences {
+        fence.signal(Ok(()));
+    }
     Ok(())
 }
 
@@ -171,6 +193,11 @@ const ROWS: &[Row] = &[
         name: "callback: create fence, add, fire, drop",
         c: bench_c_callback_fire,
         rust: callback_fire,
+    },
+    Row {
+        name: "merge: 16 fences",
+        c: bench_c_merge,
+        rust: merge,
     },
     Row {
         name: "resv: lock, reserve, add, unlock",

@@ -6,6 +6,7 @@
 
 #include <linux/completion.h>
 #include <linux/dma-fence.h>
+#include <linux/dma-fence-unwrap.h>
 #include <linux/dma-resv.h>
 #include <linux/hrtimer.h>
 #include <linux/rcupdate.h>
@@ -120,11 +121,9 @@ static void bench_func(struct dma_fence *fence, struct dma_fence_cb *cb)
 	complete_all(&container_of(cb, struct bench_cb, base)->done->done);
 }
 
-static int bench_cb_add(struct bench_cb *cb, struct dma_fence *fence, struct bench_done *done)
+static int bench_cb_add(struct bench_cb *cb, struct dma_fence *fence)
 {
 	cb->fence = dma_fence_get(fence);
-	refcount_inc(&done->refs);
-	cb->done = done;
 
 	return dma_fence_add_callback(fence, &cb->base, bench_func);
 }
@@ -132,7 +131,6 @@ static int bench_cb_add(struct bench_cb *cb, struct dma_fence *fence, struct ben
 static void bench_cb_remove(struct bench_cb *cb)
 {
 	dma_fence_remove_callback(cb->fence, &cb->base);
-	bench_done_put(cb->done);
 	dma_fence_put(cb->fence);
 }
 
@@ -140,19 +138,18 @@ int bench_c_callback_remove(unsigned int n);
 int bench_c_callback_remove(unsigned int n)
 {
 	struct dma_fence *fence = bench_fence(dma_fence_context_alloc(1), 1);
-	struct bench_done *done = bench_done();
-	struct bench_cb cb;
+	struct bench_cb cb = { .done = bench_done() };
 
-	if (!fence || !done)
+	if (!fence || !cb.done)
 		return -ENOMEM;
 
 	while (n--) {
-		if (bench_cb_add(&cb, fence, done))
+		if (bench_cb_add(&cb, fence))
 			return -EINVAL;
 		bench_cb_remove(&cb);
 	}
 
-	bench_done_put(done);
+	bench_done_put(cb.done);
 	dma_fence_signal(fence);
 	dma_fence_put(fence);
 
@@ -163,17 +160,16 @@ int bench_c_callback_fire(unsigned int n);
 int bench_c_callback_fire(unsigned int n)
 {
 	u64 context = dma_fence_context_alloc(1);
-	struct bench_done *done = bench_done();
-	struct bench_cb cb;
+	struct bench_cb cb = { .done = bench_done() };
 	u64 seqno = 0;
 
-	if (!done)
+	if (!cb.done)
 		return -ENOMEM;
 
 	while (n--) {
 		struct dma_fence *fence = bench_fence(context, ++seqno);
 
-		if (!fence || bench_cb_add(&cb, fence, done))
+		if (!fence || bench_cb_add(&cb, fence))
 			return -EINVAL;
 		dma_fence_signal(fence);
 		dma_fence_put(fence);
@@ -182,7 +178,35 @@ int bench_c_callback_fire(unsigned int n)
 		bench_cb_remove(&cb);
 	}
 
-	bench_done_put(done);
+	bench_done_put(cb.done);
+
+	return 0;
+}
+
+int bench_c_merge(unsigned int n);
+int bench_c_merge(unsigned int n)
+{
+	struct dma_fence *fences[16], *merged;
+	struct dma_fence_unwrap iters[16];
+	int i;
+
+	for (i = 0; i < 16; i++) {
+		fences[i] = bench_fence(dma_fence_context_alloc(1), 1);
+		if (!fences[i])
+			return -ENOMEM;
+	}
+
+	while (n--) {
+		merged = __dma_fence_unwrap_merge(16, fences, iters);
+		if (!merged)
+			return -ENOMEM;
+		dma_fence_put(merged);
+	}
+
+	for (i = 0; i < 16; i++) {
+		dma_fence_signal(fences[i]);
+		dma_fence_put(fences[i]);
+	}
 
 	return 0;
 }

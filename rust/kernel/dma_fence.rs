@@ -17,7 +17,11 @@
 //!   and may sleep; arming it does neither, so that nothing can fail once a job has been committed.
 //! - [`DmaFenceCtx`] is a timeline: a context number and the sequence numbers of its fences.
 //! - [`DmaFenceNames`] are the names of a driver and of a timeline that others see.
-//! - [`DmaFenceCb`] is a callback that is registered on a fence.
+//! - [`UnarmedDmaFenceCb`] is the memory of a callback, and its data. Allocating it may fail;
+//!   registering it on a fence needs no memory.
+//! - [`DmaFenceCb`] is a callback that is registered on a fence. The ready-made ones, for a
+//!   [`Completion`](crate::sync::Completion), a task and a work item, need no `unsafe` in the
+//!   driver; a function of its own is an `unsafe` implementation of [`DmaFenceCbFunc`].
 //! - [`signalling()`] is the scope of code that fences need to be signalled; lockdep checks it.
 //! - An *array* is a fence that is signalled when several others are, and a *chain* one that is
 //!   signalled when a fence and those before it are; both are *containers*. See
@@ -34,9 +38,9 @@
 //!          │
 //!          ▼            DmaFenceCtx::arm()
 //!   ┌─────────────┐                          ┌─────────────┐
-//!   │   unarmed   ├─────────────────────────►│    armed    │◄─┐ DmaFenceCb::new()
-//!   └──────┬──────┘                          └──────┬──────┘──┘
-//!          │ drop                                   │ DriverDmaFence::signal(), signal_at(),
+//!   │   unarmed   ├─────────────────────────►│    armed    │◄─┐ UnarmedDmaFenceCb
+//!   └──────┬──────┘                          └──────┬──────┘──┘ ::register()
+//!          │ drop                                   │ DriverDmaFence::signal(),
 //!          ▼                                        │ or its drop: ECANCELED
 //!       (freed)                                     ▼
 //!                                            ┌─────────────┐
@@ -53,18 +57,25 @@
 //! nothing but the names, which each unsignalled fence keeps alive. So a fence may outlive the
 //! module that emitted it, signalled or, if its [`DriverDmaFence`] was leaked, unsignalled.
 //!
-//! What a [`DmaFenceCb`] does is in the kernel crate, too, unless it calls a function of the
-//! driver's own, so it does no harm to leak one and unload the module. What a [`QueueWork`]
-//! enqueues is in a module, as any work item is, and that must not be unloaded before the item has
-//! run.
+//! A leaked [`DmaFenceCb`] that completes a [`Completion`](crate::sync::Completion) or wakes a task
+//! does no harm, also after the module was unloaded: its function is in the kernel crate. Any other
+//! kind must not be leaked by a module that can be unloaded, and a work item that a [`QueueWork`]
+//! has enqueued must run first.
 //!
 //! # Context
 //!
-//! What asks a fence for its state may signal it, which runs its callbacks. So hold no lock that
-//! these take, and from a callback ask no fence, not even another one, for more than its numbers.
+//! Querying a fence may signal it, which runs its callbacks. So hold no lock that these take, and
+//! in a callback query no fence, not even another one; its numbers are fine.
 //!
-//! "Any context" below means process context and interrupts, but not NMI. With `PREEMPT_RT` the
+//! "Any" context below means process context and interrupts, but not NMI. With `PREEMPT_RT` the
 //! lock of a fence sleeps, so what takes it can't be used in hard interrupt context there.
+//!
+//! What a drop may do:
+//! - A [`DriverDmaFence`] signals the fence, and drops the driver's data.
+//! - A [`DmaFenceCb`] takes the fence's lock, waits for a callback that runs, and drops its data.
+//! - An [`ARef<DmaFence>`](ARef) frees the fence if it is the last, which never sleeps. An array or
+//!   a chain drops the fences in it.
+//! - None of them takes the lock of a reservation object. Dropping a GEM object may.
 //!
 //! # Errors of containers
 //!
@@ -106,9 +117,15 @@ use crate::{
     error::to_result,
     fmt,
     prelude::*,
-    seq_file::SeqFile,
     sync::{
-        aref::AlwaysRefCounted,
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        atomic::{
+            Acquire,
+            Atomic, //
+        },
         rcu, //
     },
     time::{
@@ -126,12 +143,12 @@ pub use self::cb::{
     AlreadySignaled,
     DmaFenceCb,
     DmaFenceCbFunc,
-    QueueWork, //
+    QueueWork,
+    UnarmedDmaFenceCb, //
 };
 
 mod chain;
 pub use self::chain::{
-    ChainNodes,
     InvalidChain,
     UnarmedChainNode, //
 };
@@ -151,8 +168,6 @@ pub use self::signalling::{
     Signalling, //
 };
 
-mod stub;
-
 #[cfg(CONFIG_SYNC_FILE)]
 mod sync_file;
 #[cfg(CONFIG_SYNC_FILE)]
@@ -162,10 +177,7 @@ mod unwrap;
 pub use self::unwrap::Unwrap;
 
 pub(crate) mod wait;
-pub use self::wait::{
-    AnySignaled,
-    WaitError, //
-};
+pub use self::wait::WaitError;
 
 #[cfg(CONFIG_RUST_DMA_FENCE_KUNIT_TEST)]
 mod tests;
@@ -193,9 +205,9 @@ pub struct DmaFence {
     inner: Opaque<bindings::dma_fence>,
 }
 
-// SAFETY: `struct dma_fence` is made to be shared among drivers: every operation on it that
-// `DmaFence` offers takes the fence's lock or is atomic, and its last reference may be dropped in
-// any context.
+// SAFETY: The functions of C that `DmaFence` calls may be called by any thread: they take the
+// fence's lock, are atomic, rely on RCU, or read what was written before the fence was published.
+// The last reference may be dropped by any thread, too.
 unsafe impl Send for DmaFence {}
 
 // SAFETY: As for `Send`.
@@ -212,8 +224,8 @@ unsafe impl AlwaysRefCounted for DmaFence {
 
     #[inline]
     unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: `DmaFence` is a transparent wrapper of `struct dma_fence`, and the caller gives
-        // up a reference of it.
+        // CAST: `DmaFence` is a transparent wrapper of `struct dma_fence`.
+        // SAFETY: By the safety requirements, `obj` is valid, and the caller gives up a reference.
         unsafe { bindings::dma_fence_put(obj.cast().as_ptr()) };
     }
 }
@@ -241,12 +253,34 @@ impl DmaFence {
         self.inner.get()
     }
 
+    /// Returns a fence that has been signaled since the kernel was booted, the same each time, for
+    /// where there is nothing to wait for. Wraps `dma_fence_get_stub()`.
+    ///
+    /// # Context
+    ///
+    /// Any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::dma_fence::DmaFence;
+    ///
+    /// assert!(DmaFence::stub().is_signaled());
+    /// ```
+    #[inline]
+    pub fn stub() -> ARef<Self> {
+        // SAFETY: C initializes the stub before any module. It returns a reference to it, which the
+        // `ARef` takes over, and never null.
+        unsafe { ARef::from_raw(NonNull::new_unchecked(bindings::dma_fence_get_stub()).cast()) }
+    }
+
     /// Returns the number of the fence's context, `dma_fence.context`.
     ///
     /// May be called in any context.
     #[inline]
     pub fn context(&self) -> u64 {
-        // SAFETY: By the type invariant, the fence is initialised; `context` never changes.
+        // SAFETY: By the type invariant, the fence is valid. Emitters write `context` before they
+        // publish a fence, so nobody writes it now.
         unsafe { (*self.as_raw()).context }
     }
 
@@ -255,30 +289,35 @@ impl DmaFence {
     /// May be called in any context.
     #[inline]
     pub fn seqno(&self) -> u64 {
-        // SAFETY: By the type invariant, the fence is initialised; `seqno` never changes.
+        // SAFETY: As in `context()`.
         unsafe { (*self.as_raw()).seqno }
     }
 
-    /// Returns whether the fence is signalled; a cheap hint.
+    /// Returns whether the fence is signaled; a cheap hint. Wraps `dma_fence_is_signaled()`.
     ///
     /// Where the emitter can look at its hardware, this may find out that the fence is done and
-    /// signal it. When this returns `true`, callbacks may not have run yet; use
-    /// [`status`](Self::status) where that matters.
+    /// signal it. When this returns `true`, callbacks may not have run yet.
     ///
-    /// May be called in any context, but not with the fence's lock held, i.e. not from a callback
-    /// of the same fence. C: `dma_fence_is_signaled()`.
+    /// # Context
+    ///
+    /// Any, but not a callback of a fence, nor with a lock held that a callback of this one takes.
     #[inline]
     pub fn is_signaled(&self) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
         unsafe { bindings::dma_fence_is_signaled(self.as_raw()) }
     }
 
-    /// Returns how the fence ended, or [`None`] while it is not signalled.
+    /// Returns the status that the fence was signaled with, or [`None`] while it is not signaled.
+    /// Wraps `dma_fence_get_status()`.
     ///
-    /// Takes the fence's lock: when this returns [`Some`], the callbacks have run.
+    /// Takes the fence's lock. So if this returns [`Some`] for a fence of a Rust driver, or one
+    /// that `dma_fence_signal()` signaled, its callbacks have run. Some drivers, e.g. i915, mark a
+    /// fence as signaled before they take the lock to run its callbacks, and may set the error
+    /// later than that.
     ///
-    /// May be called in any context, but not from a callback of the same fence. C:
-    /// `dma_fence_get_status()`.
+    /// # Context
+    ///
+    /// As for [`is_signaled`](Self::is_signaled).
     #[inline]
     pub fn status(&self) -> Option<Result> {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
@@ -297,23 +336,33 @@ impl DmaFence {
         unsafe { bindings::dma_fence_is_container(self.as_raw()) }
     }
 
-    /// Returns when the fence was signalled, or [`None`] while it is not.
+    /// Returns when the fence was signaled, or [`None`] while there is no such time. Wraps
+    /// `dma_fence_timestamp()`, but does not wait for a time that is still to be written.
     ///
     /// This is the time that the emitter gave, where it knows better than the clock. A time before
-    /// the clock's start is taken for the start.
+    /// the clock's start becomes the start.
     ///
-    /// Takes the fence's lock, like [`status`](Self::status), rather than spin until the thread
-    /// that signals the fence has written the time.
+    /// A fence of a Rust driver has the time if [`status`](Self::status) is [`Some`]. Some drivers,
+    /// e.g. i915, write it later.
     ///
-    /// May be called in any context, but not from a callback of the same fence. C:
-    /// `dma_fence_timestamp()`.
+    /// # Context
+    ///
+    /// As for [`is_signaled`](Self::is_signaled).
     #[inline]
     pub fn timestamp(&self) -> Option<Instant<Monotonic>> {
-        // The fence is signalled and gets its timestamp under one hold of its lock, which this
-        // takes too.
+        const BITS: usize = 1 << bindings::dma_fence_flag_bits_DMA_FENCE_FLAG_SIGNALED_BIT
+            | 1 << bindings::dma_fence_flag_bits_DMA_FENCE_FLAG_TIMESTAMP_BIT;
+
         let _ = self.status()?;
 
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. It is signalled.
+        // SAFETY: By the type invariant, the fence is valid. C uses atomic operations on the flags.
+        let flags = unsafe { Atomic::<usize>::from_ptr(&raw mut (*self.as_raw()).flags) };
+        if flags.load(Acquire) & BITS != BITS {
+            return None;
+        }
+
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. Both flags are set, so
+        // that C does not spin.
         let ktime = unsafe { bindings::dma_fence_timestamp(self.as_raw()) };
 
         // SAFETY: A `ktime_t` that is not negative is in the range that `Instant` has.
@@ -321,14 +370,16 @@ impl DmaFence {
     }
 
     /// Returns whether the fence comes after `other` on the timeline of both, or [`None`] if they
-    /// are on different ones.
+    /// are on no common one. Wraps `dma_fence_is_later()`.
     ///
-    /// A fence is not later than itself.
+    /// A fence is not later than itself. Context 0 is no timeline: it is for fences with no order.
     ///
-    /// May be called in any context. C: `dma_fence_is_later()`.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn is_later_than(&self, other: &DmaFence) -> Option<bool> {
-        if self.context() != other.context() {
+        if self.context() != other.context() || self.context() == 0 {
             return None;
         }
 
@@ -337,42 +388,18 @@ impl DmaFence {
     }
 
     /// Returns the later one of two fences on a timeline, which is the one to wait for, or [`None`]
-    /// if they are on different ones.
+    /// if they are on no common one, as [`is_later_than`](Self::is_later_than) says.
     ///
-    /// May be called in any context. C: `dma_fence_later()`, but that has none to wait for if it is
-    /// signalled.
+    /// Unlike `dma_fence_later()`, this does not query whether it is signaled.
+    ///
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn later<'a>(&'a self, other: &'a DmaFence) -> Option<&'a DmaFence> {
         let later = self.is_later_than(other)?;
 
         Some(if later { self } else { other })
-    }
-
-    /// Asks the emitter to signal the fence as soon as it can.
-    ///
-    /// Some drivers have no interrupt for a fence, and so don't notice that it is done, before
-    /// somebody wants to know. Callbacks and waits ask for it by themselves, so it is for who polls
-    /// with [`is_signaled`](Self::is_signaled). The fence may be signalled when this returns.
-    ///
-    /// May be called in any context, but not from a callback of the same fence. C:
-    /// `dma_fence_enable_signaling()`.
-    #[inline]
-    pub fn enable_signaling(&self) {
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
-        unsafe { bindings::dma_fence_enable_signaling(self.as_raw()) };
-    }
-
-    /// Tells the emitter until when it is hoped that the fence will be signalled.
-    ///
-    /// It is a hint, e.g. to run the hardware faster. A time that has passed means that somebody
-    /// needs the fence now. Of several deadlines, the earliest counts.
-    ///
-    /// May be called in any context, but not with a lock held that a callback of the fence takes,
-    /// as it may be found to be signalled. C: `dma_fence_set_deadline()`.
-    #[inline]
-    pub fn set_deadline(&self, deadline: Instant<Monotonic>) {
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
-        unsafe { bindings::dma_fence_set_deadline(self.as_raw(), deadline.as_nanos()) };
     }
 
     /// Returns the name of the driver that emitted the fence, or `detached-driver` once it is
@@ -401,60 +428,22 @@ impl DmaFence {
         // SAFETY: As in `driver_name()`.
         unsafe { CStr::from_char_ptr(bindings::dma_fence_timeline_name(self.as_raw())) }
     }
-
-    /// Writes a line with the fence's numbers, its names, and whether it is signalled to a file, as
-    /// in debugfs.
-    ///
-    /// May be called in any context, but not from a callback of the same fence. C:
-    /// `dma_fence_describe()`.
-    #[inline]
-    pub fn describe(&self, m: &SeqFile) {
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence; `m` is a valid file.
-        unsafe { bindings::dma_fence_describe(self.as_raw(), m.as_raw()) };
-    }
 }
 
-/// Shows the context, the sequence number, and whether the fence was found to be signalled so far.
+/// Shows the context and the sequence number, both in hexadecimal, as 32-bit machines lack what
+/// decimal takes, and whether the fence was found to be signaled so far.
 ///
-/// Takes no lock and asks no driver, so that it may be used in any context, callbacks included. It
-/// leaves out the names, as the formatter may sleep and RCU does not let it.
+/// Takes no lock and queries no driver, so that it may be used in any context, callbacks included.
+/// It leaves out the names, as the formatter may sleep and RCU does not allow that.
 impl fmt::Debug for DmaFence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
         let signaled = unsafe { bindings::dma_fence_test_signaled_flag(self.as_raw()) };
 
         f.debug_struct("DmaFence")
-            .field("context", &Number(self.context()))
-            .field("seqno", &Number(self.seqno()))
+            .field("context", &format_args!("{:#x}", self.context()))
+            .field("seqno", &format_args!("{:#x}", self.seqno()))
             .field("signaled", &signaled)
             .finish()
-    }
-}
-
-/// Shows a number of a fence in decimal, as C does.
-///
-/// On 32-bit machines `core` can't: it would divide by an intrinsic that the kernel does not have.
-struct Number(u64);
-
-impl fmt::Debug for Number {
-    #[cfg(CONFIG_64BIT)]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-
-    #[cfg(not(CONFIG_64BIT))]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const BILLION: u64 = 1_000_000_000;
-
-        if let Ok(number) = u32::try_from(self.0) {
-            return fmt::Debug::fmt(&number, f);
-        }
-
-        // SAFETY: `div64_u64()` takes any numbers but a divisor of 0.
-        let billions = unsafe { bindings::div64_u64(self.0, BILLION) };
-
-        fmt::Debug::fmt(&Self(billions), f)?;
-        // CAST: The remainder has less than 32 bits.
-        write!(f, "{:09}", (self.0 - billions * BILLION) as u32)
     }
 }

@@ -64,10 +64,7 @@ use crate::{
         Opaque, //
     },
 };
-use core::ptr::{
-    self,
-    NonNull, //
-};
+use core::ptr;
 
 mod acquire;
 pub use self::acquire::{
@@ -77,10 +74,7 @@ pub use self::acquire::{
 };
 
 mod iter;
-pub use self::iter::{
-    DmaResvIter,
-    DmaResvIterUnlocked, //
-};
+pub use self::iter::DmaResvIter;
 
 mod wait;
 
@@ -144,8 +138,9 @@ pub struct DmaResv {
     inner: Opaque<bindings::dma_resv>,
 }
 
-// SAFETY: A reservation object is not bound to a thread. Only a leaked guard lets a locked one be
-// sent or dropped, and then nobody waits for the lock, as that would borrow the object.
+// SAFETY: A reservation object is not bound to a thread. A guard borrows it, so it is sent or
+// dropped with the lock held only if the guard was leaked; nobody waits for the lock then, as that
+// borrows the object, too.
 unsafe impl Send for DmaResv {}
 
 // SAFETY: All that can be done with a shared reference is protected by the lock in it, or by RCU.
@@ -189,8 +184,10 @@ impl DmaResv {
     /// May sleep. Locking it twice in one thread is a deadlock. C: `dma_resv_lock()`.
     #[inline]
     pub fn lock(&self) -> DmaResvGuard<'_> {
-        // SAFETY: By the type invariant, `self.as_raw()` is valid. Without an acquire context this
-        // always returns 0.
+        // Without an acquire context this always returns 0.
+        //
+        // SAFETY: By the type invariant, `self.as_raw()` is valid. If it is locked, the owner
+        // lives, as C needs that to spin: a thread must not leak a guard and exit.
         unsafe { bindings::dma_resv_lock(self.as_raw(), ptr::null_mut()) };
 
         // INVARIANT: The lock was just taken.
@@ -209,7 +206,7 @@ impl DmaResv {
     /// [`EINTR`] if a signal arrived first.
     #[inline]
     pub fn lock_interruptible(&self) -> Result<DmaResvGuard<'_>> {
-        // SAFETY: By the type invariant, `self.as_raw()` is valid.
+        // SAFETY: As in `lock()`.
         to_result(unsafe {
             bindings::dma_resv_lock_interruptible(self.as_raw(), ptr::null_mut())
         })?;
@@ -248,101 +245,38 @@ impl DmaResv {
         unsafe { bindings::dma_resv_test_signaled(self.as_raw(), usage as u32) }
     }
 
-    /// Iterates over the unsignalled fences of `usage`, and of those before it, without the lock.
-    ///
-    /// When fences are added meanwhile, the iteration may begin anew, and return fences again that
-    /// it has returned before. So who collects or counts them has to ask for
-    /// [`is_restarted`](DmaResvIterUnlocked::is_restarted) after each, and begin anew then, too.
-    /// With the lock held, [`DmaResvGuard::iter`] has no need of that.
-    ///
-    /// May be called in any context, but not from a callback of one of the fences. C:
-    /// `dma_resv_for_each_fence_unlocked()`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use kernel::dma_resv::{
-    ///     DmaResv,
-    ///     Usage, //
-    /// };
-    ///
-    /// # let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
-    /// let mut count = 0;
-    /// let mut fences = resv.iter_unlocked(Usage::Bookkeep);
-    /// while let Some((_fence, _usage)) = fences.next() {
-    ///     if fences.is_restarted() {
-    ///         count = 0;
-    ///     }
-    ///     count += 1;
-    /// }
-    /// if fences.is_restarted() {
-    ///     // It began anew, and there were none any more.
-    ///     count = 0;
-    /// }
-    /// assert_eq!(count, 0);
-    /// # Ok::<(), Error>(())
-    /// ```
-    #[inline]
-    pub fn iter_unlocked(&self, usage: Usage) -> DmaResvIterUnlocked<'_> {
-        DmaResvIterUnlocked::new(self, usage)
-    }
-
-    /// Returns the unsignalled fences of `usage`, and of those before it.
+    /// Returns the unsignaled fences of `usage`, and of those before it. Wraps
+    /// `dma_resv_get_fences()`.
     ///
     /// Without the lock, the answer may be out of date at once.
     ///
-    /// May sleep, as it allocates. C: `dma_resv_get_fences()`.
+    /// # Context
+    ///
+    /// May sleep, as it allocates.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`] if there is no memory.
     pub fn get_fences(&self, usage: Usage) -> Result<KVec<ARef<DmaFence>>> {
-        self.collect(usage, |fence, _| fence)
-    }
+        let (mut count, mut fences) = (0, ptr::null_mut());
 
-    /// Returns one fence that stands for all unsignalled ones of `usage`, and of those before it,
-    /// or [`None`] if there are none.
-    ///
-    /// If there are several, it is made of them, and can't be added to a reservation object.
-    ///
-    /// Without the lock, the answer may be out of date at once.
-    ///
-    /// May sleep, as it allocates. C: `dma_resv_get_singleton()`.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`] if there is no memory.
-    pub fn singleton(&self, usage: Usage) -> Result<Option<ARef<DmaFence>>> {
-        let mut fence = ptr::null_mut();
-
-        // SAFETY: By the type invariant, `self.as_raw()` is valid. `fence` is valid for writes.
+        // SAFETY: By the type invariant, `self.as_raw()` is valid. The others can be written to.
         to_result(unsafe {
-            bindings::dma_resv_get_singleton(self.as_raw(), usage as u32, &mut fence)
+            bindings::dma_resv_get_fences(self.as_raw(), usage as u32, &mut count, &mut fences)
         })?;
 
-        // SAFETY: C returns null, or a fence with a reference, which is ours.
-        Ok(NonNull::new(fence).map(|fence| unsafe { ARef::from_raw(fence.cast()) }))
-    }
-
-    /// Collects what `f` makes of the unsignalled fences of `usage`, and of those before it.
-    fn collect<T>(&self, usage: Usage, f: impl Fn(ARef<DmaFence>, Usage) -> T) -> Result<KVec<T>> {
-        let mut all = KVec::new();
-        let mut fences = self.iter_unlocked(usage);
-
-        while let Some((fence, usage)) = fences.next() {
-            if fences.is_restarted() {
-                all.clear();
-                all.reserve(fences.capacity(), GFP_KERNEL)?;
-            }
-            all.push(f(fence, usage), GFP_KERNEL)?;
+        if fences.is_null() {
+            return Ok(KVec::new());
         }
 
-        // It began anew, and there were none any more.
-        if fences.is_restarted() {
-            all.clear();
-        }
+        static_assert!(size_of::<ARef<DmaFence>>() == size_of::<*mut bindings::dma_fence>());
 
-        Ok(all)
+        // CAST: An `ARef` has a pointer in it, and the size of one, so it is nothing else.
+        // `DmaFence` is a transparent wrapper of `struct dma_fence`. An `unsigned int` fits a
+        // `usize`.
+        // SAFETY: C succeeded, so `fences` comes from `kmalloc()`, i.e. `Kmalloc`, and has at least
+        // `count` fences, each with a reference, which are ours now.
+        Ok(unsafe { KVec::from_raw_parts(fences.cast(), count as usize, count as usize) })
     }
 }
 
@@ -357,14 +291,21 @@ impl PinnedDrop for DmaResv {
 
 /// The lock of a [`DmaResv`], held.
 ///
-/// Dropping it unlocks. Leaking it leaves the object locked, for good, and is an error in a thread
-/// that exits; lockdep complains when a locked object is freed, and who drops the last reference to
-/// a GEM shmem object waits for ever then. Only with [`acquire()`], leaked guards are unlocked in
-/// the end.
-///
 /// While there is a guard, do not do what takes the lock of the same object: map or unmap a GEM
 /// object in the kernel, get its SG table, or drop the last reference to one that shares its
 /// reservation object.
+///
+/// # Leaking
+///
+/// A leaked guard leaves the object locked for good. The thread must not exit then: as with any
+/// mutex, others that wait for the lock look at the task that holds it, which would be freed.
+/// Lockdep reports a thread that exits with a lock held, and an object that is freed while it is
+/// locked. Dropping the last reference to a locked GEM shmem object waits forever. Only with
+/// [`acquire()`], leaked guards are unlocked in the end.
+///
+/// # Context
+///
+/// Dropping it unlocks, in the thread that locked. It does not sleep.
 ///
 /// # Invariants
 ///
@@ -441,75 +382,6 @@ impl<'a> DmaResvGuard<'a> {
     #[inline]
     pub fn get_fences(&self, usage: Usage) -> Result<KVec<ARef<DmaFence>>> {
         self.resv.get_fences(usage)
-    }
-
-    /// Returns one fence that stands for all unsignalled ones of `usage`, and of those before it.
-    ///
-    /// See [`DmaResv::singleton`]; this is the same.
-    #[inline]
-    pub fn singleton(&self, usage: Usage) -> Result<Option<ARef<DmaFence>>> {
-        self.resv.singleton(usage)
-    }
-
-    /// Adds the unsignalled fences of another object, each with its usage there.
-    ///
-    /// Mostly for objects without fences. Unlike with `dma_resv_copy_fences()` in C, those that the
-    /// object has stay. `from` need not be locked; then fences that are added to it meanwhile may
-    /// be missing.
-    ///
-    /// If this fails, nothing is added. May sleep, as it allocates.
-    ///
-    /// # Errors
-    ///
-    /// - [`ENOMEM`] if there is no memory.
-    /// - [`EINVAL`] if `from` has more than [`MAX_SLOTS`](Self::MAX_SLOTS) fences, or, against the
-    ///   rules, one that is made of others.
-    pub fn copy_fences(&mut self, from: &DmaResv) -> Result {
-        let fences = from.collect(Usage::Bookkeep, |fence, usage| (fence, usage))?;
-
-        if fences.is_empty() {
-            return Ok(());
-        }
-
-        if fences.iter().any(|(fence, _)| fence.is_container()) {
-            return Err(EINVAL);
-        }
-
-        let slots = self.reserve(fences.len().try_into().unwrap_or(u32::MAX))?;
-
-        for ((fence, usage), slot) in fences.iter().zip(slots) {
-            slot.add_raw(fence, *usage);
-        }
-
-        Ok(())
-    }
-
-    /// Replaces the fences of a context.
-    ///
-    /// All fences of `context`, whatever their usage, give way to `fence`, with usage `usage`. If
-    /// there are none, this does nothing. Takes references to `fence` of its own.
-    ///
-    /// Does not sleep. C: `dma_resv_replace_fences()`.
-    ///
-    /// # Safety
-    ///
-    /// - When `fence` is signalled, the work that the replaced fences stand for must not be able to
-    ///   access the memory any more. E.g. `fence` may stand for the update of a page table that
-    ///   takes the memory away from the hardware.
-    /// - Unless that work can't access the memory even now, `usage` must not come after that of a
-    ///   replaced fence, as who asks for the latter has to wait still.
-    /// - `fence` must not be made of other fences.
-    #[inline]
-    pub unsafe fn replace_fences(&mut self, context: u64, fence: &DmaFence, usage: Usage) {
-        // SAFETY: By the type invariant, the lock is held. The other rules are the caller's.
-        unsafe {
-            bindings::dma_resv_replace_fences(
-                self.resv.as_raw(),
-                context,
-                fence.as_raw(),
-                usage as u32,
-            )
-        };
     }
 
     /// Reserves slots for `n` fences.

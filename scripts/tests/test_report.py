@@ -136,7 +136,7 @@ class Report(unittest.TestCase):
             "watchdog: Watchdog detected hard LOCKUP on cpu 0",
             "------------[ cut here ]------------",
             "rust_kernel: panicked at x.rs:1:1:",
-            "dma_fence: 5:1 dropped before it was signalled",
+            "dma_fence: vgem unbound 0x5:0x1 dropped before it was signaled",
         ):
             status, words, _ = self.run_report(both, both, f"[ 1.0] fine\n[ 2.0] {line}\n")
             self.assertEqual(status, 1, line)

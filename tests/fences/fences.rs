@@ -7,12 +7,12 @@ use kernel::{
     dma_fence::{
         signalling,
         DmaFence,
-        DmaFenceCb,
         DmaFenceCtx,
         DmaFenceNames,
         DriverDmaFence,
         SyncFile,
-        UnarmedDmaFence, //
+        UnarmedDmaFence,
+        UnarmedDmaFenceCb, //
     },
     fs::{
         file::{
@@ -153,11 +153,8 @@ fn leak(fd: u32) -> Result<isize> {
     let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
     let task: ARef<Task> = ARef::from(&**current!());
 
-    core::mem::forget(KBox::pin_init(
-        DmaFenceCb::new(fence.clone(), done),
-        GFP_KERNEL,
-    )?);
-    core::mem::forget(KBox::pin_init(DmaFenceCb::new(fence, task), GFP_KERNEL)?);
+    core::mem::forget(UnarmedDmaFenceCb::new(done, GFP_KERNEL)?.register(fence.clone())?);
+    core::mem::forget(UnarmedDmaFenceCb::new(task, GFP_KERNEL)?.register(fence)?);
 
     Ok(0)
 }

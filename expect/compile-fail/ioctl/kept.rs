@@ -2,119 +2,84 @@
 //! A handler can keep neither its argument nor the file for the next call, and what was registered
 //! with the device can't borrow from itself.
 
-use kernel::{device, drm::{self, gem, ioctl::*}, faux, prelude::*, sync::Mutex, uapi};
+use kernel::{drm::{self, ioctl::*}, prelude::*, sync::Mutex, uapi};
 
-module! {
-    type: Case,
-    name: "case",
-    license: "GPL",
+pub struct Kind;
+
+impl mock::Kind for Kind {
+    type Data<'a> = Kept<'a>;
 }
-
-pub struct Case;
-
-impl kernel::Module for Case {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
-    }
-}
-
-pub struct Driver;
-pub struct File;
-pub struct Object;
 
 #[pin_data]
 pub struct Kept<'a> {
-    own: File,
+    own: mock::File<Kind>,
     #[pin]
     arg: Mutex<Option<&'a uapi::drm_vgem_fence_signal>>,
     #[pin]
-    file: Mutex<Option<&'a File>>,
+    file: Mutex<Option<&'a mock::File<Kind>>>,
 }
 
-impl drm::file::DriverFile for File {
-    type Driver = Driver;
-
-    fn open(_dev: &drm::Device<Driver>) -> Result<Pin<KBox<Self>>> {
-        Ok(KBox::new(Self, GFP_KERNEL)?.into())
-    }
-}
-
-#[vtable]
-impl gem::DriverObject for Object {
-    type Driver = Driver;
-    type Args = ();
-
-    fn new(_: &drm::Device<Driver>, _: usize, _: ()) -> impl PinInit<Self, Error> {
-        Ok(Self)
-    }
-}
-
-#[vtable]
-impl drm::Driver for Driver {
-    type Data = ();
-    type RegistrationData<'a> = Kept<'a>;
-    type File = File;
-    type Object = gem::Object<Object>;
-    type ParentDevice<Ctx: device::DeviceContext> = faux::Device<Ctx>;
-
-    const INFO: drm::DriverInfo = drm::DriverInfo {
-        major: 0,
-        minor: 0,
-        patchlevel: 0,
-        name: c"case",
-        desc: c"Case",
-    };
-
-    // Keeps nothing.
-    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, good) }
-}
+pub type Device = drm::Device<mock::Driver<Kind>, drm::Registered>;
+pub type File = drm::File<mock::File<Kind>>;
 
 pub fn good(
-    _dev: &drm::Device<Driver, drm::Registered>,
+    _dev: &Device,
     kept: &Kept<'_>,
     _arg: &mut uapi::drm_vgem_fence_signal,
-    _file: &drm::File<File>,
+    _file: &File,
 ) -> Result<u32> {
     Ok(u32::from(kept.arg.lock().is_some()))
 }
 
 pub fn keeps_file<'a>(
-    _dev: &drm::Device<Driver, drm::Registered>,
+    _dev: &Device,
     kept: &Kept<'a>,
     _arg: &mut uapi::drm_vgem_fence_signal,
-    file: &'a drm::File<File>,
+    file: &'a File,
 ) -> Result<u32> {
     *kept.file.lock() = Some(file.inner().get_ref());
     Ok(0)
 }
 
 pub fn keeps_arg<'a>(
-    _dev: &drm::Device<Driver, drm::Registered>,
+    _dev: &Device,
     kept: &Kept<'a>,
     arg: &'a mut uapi::drm_vgem_fence_signal,
-    _file: &drm::File<File>,
+    _file: &File,
 ) -> Result<u32> {
     *kept.arg.lock() = Some(arg);
     Ok(0)
 }
 
-pub trait Table: drm::Driver {
+pub trait Good: drm::Driver {
     const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
 }
 
-impl Table for Driver {
-    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, keeps_file) } //~ E0308
+impl Good for mock::Driver<Kind> {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, good) }
 }
 
-impl Driver {
-    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, keeps_arg) } //~ E0308
+pub trait KeepsFile: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
 }
 
-pub fn reads_data(dev: &drm::Device<Driver, drm::Registered>) -> bool {
+impl KeepsFile for mock::Driver<Kind> {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, keeps_file) } //~ E0277
+}
+
+pub trait KeepsArg: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
+}
+
+impl KeepsArg for mock::Driver<Kind> {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, keeps_arg) } //~ E0277
+}
+
+pub fn reads_data(dev: &Device) -> bool {
     dev.registration_data_with(|kept| kept.file.lock().is_some())
 }
 
-pub fn borrows_from_data(dev: &drm::Device<Driver, drm::Registered>) {
+pub fn borrows_from_data(dev: &Device) {
     dev.registration_data_with(|kept| {
         *kept.file.lock() = Some(&kept.own); //~ error
     })

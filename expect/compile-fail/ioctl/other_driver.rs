@@ -1,133 +1,65 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The handler is one for the driver that declares the ioctl, and the table is that driver's.
+//! The handler is one for the driver that declares the ioctl, and the table is that driver's, also where
+//! the driver is one of another crate.
 
-use kernel::{device, drm::{self, gem, ioctl::*}, faux, prelude::*, uapi};
+use kernel::{drm::{self, ioctl::*}, prelude::*, uapi};
 
-module! {
-    type: Case,
-    name: "case",
-    license: "GPL",
-}
-
-pub struct Case;
-
-impl kernel::Module for Case {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
-    }
-}
-
-pub struct Driver;
-pub struct File;
-pub struct Object;
-
-impl drm::file::DriverFile for File {
-    type Driver = Driver;
-
-    fn open(_dev: &drm::Device<Driver>) -> Result<Pin<KBox<Self>>> {
-        Ok(KBox::new(Self, GFP_KERNEL)?.into())
-    }
-}
-
-#[vtable]
-impl gem::DriverObject for Object {
-    type Driver = Driver;
-    type Args = ();
-
-    fn new(_: &drm::Device<Driver>, _: usize, _: ()) -> impl PinInit<Self, Error> {
-        Ok(Self)
-    }
-}
-
-#[vtable]
-impl drm::Driver for Driver {
-    type Data = ();
-    type RegistrationData<'a> = ();
-    type File = File;
-    type Object = gem::Object<Object>;
-    type ParentDevice<Ctx: device::DeviceContext> = faux::Device<Ctx>;
-
-    const INFO: drm::DriverInfo = drm::DriverInfo {
-        major: 0,
-        minor: 0,
-        patchlevel: 0,
-        name: c"case",
-        desc: c"Case",
-    };
-
-    kernel::declare_drm_ioctls! {}
-}
-
+// The crate of the driver, which knows of no `Kind` but `()`, has made the table for this.
 pub struct Other;
 
-#[vtable]
-impl drm::Driver for Other {
-    type Data = ();
-    type RegistrationData<'a> = ();
-    type File = OtherFile;
-    type Object = gem::Object<OtherObject>;
-    type ParentDevice<Ctx: device::DeviceContext> = faux::Device<Ctx>;
-
-    const INFO: drm::DriverInfo = Driver::INFO;
-
-    kernel::declare_drm_ioctls! {}
+impl mock::Kind for Other {
+    type Data<'a> = &'a u8;
 }
 
-pub struct OtherFile;
-pub struct OtherObject;
-
-impl drm::file::DriverFile for OtherFile {
-    type Driver = Other;
-
-    fn open(_dev: &drm::Device<Other>) -> Result<Pin<KBox<Self>>> {
-        Ok(KBox::new(Self, GFP_KERNEL)?.into())
-    }
-}
-
-#[vtable]
-impl gem::DriverObject for OtherObject {
-    type Driver = Other;
-    type Args = ();
-
-    fn new(_: &drm::Device<Other>, _: usize, _: ()) -> impl PinInit<Self, Error> {
-        Ok(Self)
-    }
-}
+pub const TABLE: &[DrmIoctlDescriptor<mock::Driver<Other>>] = <mock::Driver<Other> as drm::Driver>::IOCTLS;
+pub const OTHER_TABLE: &[DrmIoctlDescriptor<mock::Driver>] = <mock::Driver<Other> as drm::Driver>::IOCTLS; //~ E0308
 
 pub fn other_device(
-    _dev: &drm::Device<Other, drm::Registered>,
-    _reg_data: &(),
+    _dev: &drm::Device<mock::Driver<Other>>,
     _args: &mut uapi::drm_vgem_fence_signal,
-    _file: &drm::File<File>,
+    _file: &drm::File<mock::File>,
 ) -> Result<u32> {
     Ok(0)
 }
 
 pub fn other_file(
-    _dev: &drm::Device<Driver, drm::Registered>,
-    _reg_data: &(),
+    _dev: &drm::Device<mock::Driver>,
     _args: &mut uapi::drm_vgem_fence_signal,
-    _file: &drm::File<OtherFile>,
+    _file: &drm::File<mock::File<Other>>,
 ) -> Result<u32> {
     Ok(0)
 }
 
-impl Driver {
-    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, other_device) } //~ E0308
+pub trait OtherDevice: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
 }
 
-impl Other {
-    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, other_file) } //~ E0308
+impl OtherDevice for mock::Driver {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, other_device) } //~ E0277
 }
 
-pub const OTHER_TABLE: &[DrmIoctlDescriptor<Driver>] = <Other as drm::Driver>::IOCTLS; //~ E0308
+pub trait OtherFile: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
+}
+
+impl OtherFile for mock::Driver {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, other_file) } //~ E0277
+}
+
+pub trait OtherKind: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
+}
+
+impl OtherKind for mock::Driver<Other> {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal::<()>) } //~ E0277
+}
 
 pub struct Lent<'a>(pub &'a u8);
 
 impl drm::file::DriverFile for Lent<'_> {
-    type Driver = Driver;
+    type Driver = mock::Driver;
 
-    fn open(_dev: &drm::Device<Driver>) -> Result<Pin<KBox<Self>>> {
+    fn open(_dev: &drm::Device<mock::Driver>) -> Result<Pin<KBox<Self>>> {
         Err(EINVAL)
     }
 }

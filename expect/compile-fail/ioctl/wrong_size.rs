@@ -1,72 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The argument has the size that is in the ioctl's number.
+//! The argument has the size that is in the number, and no alignment that DRM does not give it.
 
-use kernel::{device, drm::{self, gem, ioctl::*}, faux, prelude::*, uapi};
+use kernel::{drm::{self, ioctl::*}, prelude::*, uapi};
 
-module! {
-    type: Case,
-    name: "case",
-    license: "GPL",
-}
+#[derive(FromBytes, IntoBytes)]
+#[repr(C, align(16))]
+pub struct Aligned([u64; 2]);
 
-pub struct Case;
+pub const DRM_IOCTL_ALIGNED: u32 = IOW::<Aligned>(uapi::DRM_COMMAND_BASE);
 
-impl kernel::Module for Case {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
-    }
-}
-
-pub struct Driver;
-pub struct File;
-pub struct Object;
-
-impl drm::file::DriverFile for File {
-    type Driver = Driver;
-
-    fn open(_dev: &drm::Device<Driver>) -> Result<Pin<KBox<Self>>> {
-        Ok(KBox::new(Self, GFP_KERNEL)?.into())
-    }
-}
-
-#[vtable]
-impl gem::DriverObject for Object {
-    type Driver = Driver;
-    type Args = ();
-
-    fn new(_: &drm::Device<Driver>, _: usize, _: ()) -> impl PinInit<Self, Error> {
-        Ok(Self)
-    }
-}
-
-#[vtable]
-impl drm::Driver for Driver {
-    type Data = ();
-    type RegistrationData<'a> = ();
-    type File = File;
-    type Object = gem::Object<Object>;
-    type ParentDevice<Ctx: device::DeviceContext> = faux::Device<Ctx>;
-
-    const INFO: drm::DriverInfo = drm::DriverInfo {
-        major: 0,
-        minor: 0,
-        patchlevel: 0,
-        name: c"case",
-        desc: c"Case",
-    };
-
-    kernel::declare_drm_ioctls! {}
-}
-
-pub fn signal(
-    _dev: &drm::Device<Driver, drm::Registered>,
-    _reg_data: &(),
-    _args: &mut uapi::drm_vgem_fence_signal,
-    _file: &drm::File<File>,
+pub fn aligned(
+    _dev: &drm::Device<mock::Driver>,
+    _args: &mut Aligned,
+    _file: &drm::File<mock::File>,
 ) -> Result<u32> {
     Ok(0)
 }
 
-impl Driver {
-    kernel::declare_drm_ioctls! { (VGEM_FENCE_ATTACH, drm_vgem_fence_signal, RENDER_ALLOW, signal) } //~ E0080: VGEM_FENCE_ATTACH: the size of drm_vgem_fence_signal is not that in the ioctl's number
+pub trait Table: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
 }
+
+impl Table for mock::Driver {
+    kernel::declare_drm_ioctls! { (VGEM_FENCE_ATTACH, drm_vgem_fence_signal, RENDER_ALLOW, mock::signal) } //~ E0080: the size of the argument is not that in the ioctl's number
+}
+
+pub trait AlignedTable: drm::Driver {
+    const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];
+}
+
+impl AlignedTable for mock::Driver {
+    kernel::declare_drm_ioctls! { (ALIGNED, Aligned, RENDER_ALLOW, aligned) } //~ E0080
+}
+
+// The compiler looks at a table when it is used.
+pub const TABLE: usize = <mock::Driver as Table>::IOCTLS.len();
+pub const ALIGNED_TABLE: usize = <mock::Driver as AlignedTable>::IOCTLS.len();

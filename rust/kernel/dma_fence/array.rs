@@ -98,22 +98,4 @@ impl DmaFence {
         // SAFETY: The `ARef` takes over the initial reference.
         Ok(unsafe { ARef::from_raw(array.cast()) })
     }
-
-    /// Returns whether the fence is an array.
-    ///
-    /// May be called in any context. C: `dma_fence_is_array()`.
-    #[inline]
-    pub fn is_array(&self) -> bool {
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
-        unsafe { bindings::dma_fence_is_array(self.as_raw()) }
-    }
-
-    /// Returns whether the fence has the context or, if it is an array, all of its fences have.
-    ///
-    /// May be called in any context. C: `dma_fence_match_context()`.
-    #[inline]
-    pub fn match_context(&self, context: u64) -> bool {
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
-        unsafe { bindings::dma_fence_match_context(self.as_raw(), context) }
-    }
 }

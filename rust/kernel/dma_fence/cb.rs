@@ -4,15 +4,12 @@
 
 use super::DmaFence;
 use crate::{
+    alloc::Flags,
     bindings, container_of,
     error::to_result,
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Completion, //
     },
@@ -21,51 +18,48 @@ use crate::{
     workqueue::{
         HasWork,
         Queue,
-        Work,
         WorkItem, //
     },
 };
 use core::{
-    ops::Deref,
+    mem::ManuallyDrop,
     ptr, //
 };
 use pin_init::PinInit;
 
-/// What is called when a fence is signalled.
+/// A function that is called when a fence is signaled, and its data.
 ///
-/// It is implemented for what most users need, so look at the implementations before you write your
-/// own.
+/// Most users need none of their own: the implementations for [`Arc<Completion>`], [`ARef<Task>`]
+/// and [`QueueWork`] are safe to use.
 ///
-/// As a registration can be leaked, what is called can't borrow anything.
+/// A registration can be leaked, so the data can't borrow anything.
 ///
 /// # Safety
 ///
 /// - [`call`](Self::call), and what it causes, must neither drop nor remove a [`DmaFenceCb`], nor
-///   signal a fence, nor take a lock with which C asks fences for their state, as that of a DRM
-///   sync object. With `CONFIG_SMP` that may be a deadlock, but without it, where such locks
-///   exclude interrupts at most, C would go on with what was freed.
-/// - A [`DmaFenceCb`] may be leaked, and the fence be signalled after the module was unloaded. So
-///   what is called must be there forever, or see to it that this can't be: it may not be let out
-///   of the module, for example.
+///   signal a fence, nor take a lock under which C queries fences, like that of a DRM sync object.
+///   With `CONFIG_SMP` this may deadlock. Without it such locks exclude nothing but interrupts, and
+///   C would go on with memory that was freed.
+/// - If a [`DmaFenceCb`] is leaked, the fence may be signaled after the module was unloaded. So
+///   either the function is never unloaded, or the [`DmaFenceCb`] can't be leaked, e.g. because the
+///   module does not let it out.
 /// - `FUNC` must be left as it is.
 pub unsafe trait DmaFenceCbFunc: Sized + Send + Sync + 'static {
-    /// What C calls.
+    /// The function that C calls.
     ///
-    /// As it is, it is compiled for the module that registers the callback, and calls
-    /// [`call`](Self::call).
+    /// The default is compiled for the module that registers the callback.
     #[doc(hidden)]
-    const FUNC: RawFunc = DmaFenceCb::<Self>::func;
+    const FUNC: RawFunc = func::<Self>;
 
-    /// Called once, when the fence is signalled, with how it ended.
+    /// Called once, when the fence is signaled, with the status that it was signaled with.
     ///
     /// # Context
     ///
     /// Atomic: the fence's lock is held, interrupts are off, and the thread may be any. So an
     /// implementation
     /// - must not sleep,
-    /// - must not ask any fence for its state, wait for or signal one, or register a callback: each
-    ///   needs a lock of the same class, and may deadlock; numbers, `Debug` and references are
-    ///   fine,
+    /// - must not query, wait for or signal any fence, or register a callback: each takes a lock of
+    ///   the same class, and may deadlock; numbers, `Debug` and references are fine,
     /// - gets a shared reference, so that nothing is dropped here.
     fn call(self: Pin<&Self>, status: Result);
 }
@@ -73,7 +67,28 @@ pub unsafe trait DmaFenceCbFunc: Sized + Send + Sync + 'static {
 /// The function of a `struct dma_fence_cb`.
 type RawFunc = unsafe extern "C" fn(*mut bindings::dma_fence, *mut bindings::dma_fence_cb);
 
-/// Completes all who wait for the [`Completion`]. C: `complete_all()`.
+/// # Safety
+///
+/// Only C may call this, for a `cb` that [`UnarmedDmaFenceCb::register`] registered on `fence`.
+unsafe extern "C" fn func<T: DmaFenceCbFunc>(
+    fence: *mut bindings::dma_fence,
+    cb: *mut bindings::dma_fence_cb,
+) {
+    // SAFETY: By the safety requirements, `cb` is in an `Inner<T>`. That is valid until this
+    // returns: what frees it takes the lock that C holds now, and `call()` does not free it by the
+    // safety requirements of `DmaFenceCbFunc`.
+    let this = unsafe { &*container_of!(Opaque::cast_from(cb), Inner<T>, cb) };
+
+    // A driver may set the error late, against the rules, so this may race.
+    //
+    // SAFETY: `fence` is valid.
+    let status = to_result(unsafe { (&raw const (*fence).error).read_volatile() });
+
+    // SAFETY: `this` is pinned.
+    unsafe { Pin::new_unchecked(&this.data) }.call(status);
+}
+
+/// Completes the [`Completion`] for all that wait for it. Wraps `complete_all()`.
 // SAFETY: `call()` does nothing to a fence. `FUNC` is in the kernel crate, which is never unloaded.
 unsafe impl DmaFenceCbFunc for Arc<Completion> {
     const FUNC: RawFunc = complete_all;
@@ -84,9 +99,9 @@ unsafe impl DmaFenceCbFunc for Arc<Completion> {
     }
 }
 
-/// Wakes up the task, if it sleeps. C: `wake_up_process()`.
+/// Wakes up the task, if it sleeps. Wraps `wake_up_process()`.
 ///
-/// The task must expect to be woken for other reasons too, and look whether the fence is signalled.
+/// The task must expect to be woken for other reasons too, and check whether the fence is signaled.
 // SAFETY: As for `Arc<Completion>`.
 unsafe impl DmaFenceCbFunc for ARef<Task> {
     const FUNC: RawFunc = wake_up;
@@ -97,52 +112,57 @@ unsafe impl DmaFenceCbFunc for ARef<Task> {
     }
 }
 
-/// Not inlined, nor generic, so that it is in the kernel crate, whoever uses it.
+/// Neither inlined nor generic, so that it is in the kernel crate, whichever module uses it.
 ///
 /// # Safety
 ///
-/// To be called by C only, for what [`DmaFenceCb::new`] registered.
+/// As for [`func`], with a callback whose data is an `Arc<Completion>`.
 #[inline(never)]
 unsafe extern "C" fn complete_all(
     fence: *mut bindings::dma_fence,
     cb: *mut bindings::dma_fence_cb,
 ) {
-    // SAFETY: This is the `FUNC` of no other type.
-    unsafe { DmaFenceCb::<Arc<Completion>>::func(fence, cb) };
+    // SAFETY: By the safety requirements.
+    unsafe { func::<Arc<Completion>>(fence, cb) };
 }
 
-/// See [`complete_all`].
+/// As [`complete_all`].
 ///
 /// # Safety
 ///
-/// As for [`complete_all`].
+/// As for [`func`], with a callback whose data is an `ARef<Task>`.
 #[inline(never)]
 unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
-    // SAFETY: This is the `FUNC` of no other type.
-    unsafe { DmaFenceCb::<ARef<Task>>::func(fence, cb) };
+    // SAFETY: By the safety requirements.
+    unsafe { func::<ARef<Task>>(fence, cb) };
 }
 
-/// Enqueues a work item when a fence is signalled, so that what follows can be done in a thread
-/// that may sleep, unless it is one of bottom halves. C: `queue_work()`.
+/// Enqueues a work item when a fence is signaled, for what has to be done in a thread. Wraps
+/// `queue_work()`.
 ///
-/// An item that is pending already stays so, and runs once. The [`DmaFenceCb`] keeps its own
-/// reference to the item, which is therefore not dropped in atomic context by this.
+/// An item that is pending already stays so, and runs once. The data of the callback keeps a
+/// reference to the item, so the item is not dropped in atomic context.
 ///
 /// As with any work item that is enqueued, the module that it is from must not be unloaded before
-/// it has run.
+/// it has run. So don't leak a [`DmaFenceCb`] of this.
 ///
 /// # Examples
+///
+/// A queue of jobs, each of which waits for a fence:
 ///
 /// ```
 /// use kernel::{
 ///     dma_fence::{
 ///         DmaFenceCb,
-///         QueueWork, //
+///         QueueWork,
+///         UnarmedDmaFenceCb, //
 ///     },
+///     new_mutex,
 ///     sync::{
 ///         aref::ARef,
 ///         Arc,
-///         Completion, //
+///         Completion,
+///         Mutex, //
 ///     },
 ///     workqueue::{
 ///         self,
@@ -154,181 +174,204 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// };
 /// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
 ///
-/// #[pin_data]
 /// struct Job {
+///     dependency: DmaFenceCb<QueueWork<JobQueue>>,
+/// }
+///
+/// #[pin_data]
+/// struct JobQueue {
 ///     #[pin]
 ///     work: Work<Self>,
+///     #[pin]
+///     jobs: Mutex<KVec<Job>>,
 ///     #[pin]
 ///     done: Completion,
 /// }
 ///
 /// impl_has_work! {
-///     impl HasWork<Self> for Job { self.work }
+///     impl HasWork<Self> for JobQueue { self.work }
 /// }
 ///
-/// impl WorkItem for Job {
+/// impl WorkItem for JobQueue {
 ///     type Pointer = Arc<Self>;
 ///
 ///     fn run(this: Arc<Self>) {
+///         // The callbacks keep the queue, so it has to let go of them.
+///         this.jobs
+///             .lock()
+///             .retain(|job| !job.dependency.fence().is_signaled());
 ///         this.done.complete_all();
 ///     }
 /// }
 ///
 /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
 /// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
-/// let job = Arc::pin_init(
-///     pin_init!(Job {
+/// let queue = Arc::pin_init(
+///     pin_init!(JobQueue {
 ///         work <- new_work!("example"),
+///         jobs <- new_mutex!(KVec::new()),
 ///         done <- Completion::new(),
 ///     }),
 ///     GFP_KERNEL,
 /// )?;
 ///
-/// let _cb = KBox::pin_init(
-///     DmaFenceCb::new(
-///         ARef::from(&*fence),
-///         QueueWork::new(workqueue::system_unbound(), job.clone()),
-///     ),
-///     GFP_KERNEL,
-/// )?;
+/// // All that can fail for want of memory comes first.
+/// let requeue = QueueWork::new(workqueue::system_unbound(), queue.clone());
+/// let cb = UnarmedDmaFenceCb::new(requeue, GFP_KERNEL)?;
+/// let mut jobs = queue.jobs.lock();
+/// jobs.reserve(1, GFP_KERNEL)?;
+///
+/// match cb.register(ARef::from(&*fence)) {
+///     Ok(dependency) => jobs.push_within_capacity(Job { dependency })?,
+///     // There is nothing to wait for.
+///     Err(signaled) => drop(signaled),
+/// }
+/// drop(jobs);
 ///
 /// fence.signal(Ok(()));
-/// job.done.wait_for_completion();
+/// queue.done.wait_for_completion();
+/// assert!(queue.jobs.lock().is_empty());
 /// # Ok::<(), Error>(())
 /// ```
-///
-/// # Invariants
-///
-/// - `enqueue.work` is that of `work`.
-/// - Unless `enqueue.done`, `self` owns another reference to what `work` is one to.
-#[repr(C)]
 pub struct QueueWork<T, const ID: u64 = 0> {
-    enqueue: Enqueue,
+    queue: &'static Queue,
     work: Arc<T>,
 }
 
-// SAFETY: What is in `enqueue` may be used in any thread, and an `Arc<T>` is sent along.
-unsafe impl<T, const ID: u64> Send for QueueWork<T, ID> where Arc<T>: Send {}
-
-// SAFETY: `enqueue` is not reached through a shared reference, but by C, once.
-unsafe impl<T, const ID: u64> Sync for QueueWork<T, ID> where Arc<T>: Sync {}
-
-impl<T, const ID: u64> QueueWork<T, ID>
-where
-    T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
-{
-    /// Creates what enqueues `work` on `queue`.
+impl<T, const ID: u64> QueueWork<T, ID> {
+    /// Creates callback data that enqueues `work` on `queue`.
     #[inline]
     pub fn new(queue: &'static Queue, work: Arc<T>) -> Self {
-        // The reference that is going to be enqueued.
-        let item = Arc::into_raw(work.clone()).cast_mut();
-
-        // INVARIANT: As `done` is false, `item` is the other reference.
-        Self {
-            enqueue: Enqueue {
-                queue,
-                // SAFETY: `item` is valid, and so is the work item in it.
-                work: unsafe { Work::raw_get(T::raw_get_work(item)) },
-                done: Atomic::new(false),
-            },
-            work,
-        }
+        Self { queue, work }
     }
 }
 
-impl<T, const ID: u64> QueueWork<T, ID> {
-    /// Returns the work item.
-    #[inline]
-    pub fn work(&self) -> &Arc<T> {
-        &self.work
-    }
-}
-
-impl<T, const ID: u64> Drop for QueueWork<T, ID> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.enqueue.done.load(Relaxed) {
-            // SAFETY: By the type invariants, this is the other reference, which came from
-            // `Arc::into_raw()`.
-            drop(unsafe { Arc::from_raw(Arc::as_ptr(&self.work)) });
-        }
-    }
-}
-
-// SAFETY: `call()` does nothing to a fence. `FUNC` is in the kernel crate; that the module is there
-// for what it enqueues is for whoever makes a work item to see to.
+// SAFETY: `call()` does nothing to a fence. That its module is there for as long as a work item is
+// pending is the obligation of everyone that enqueues one.
 unsafe impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
 {
-    const FUNC: RawFunc = enqueue;
-
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         // If the item is pending, the new reference comes back. It isn't the last one, as `self`
         // has another.
-        let _ = self.enqueue.queue.enqueue::<Arc<T>, ID>(self.work.clone());
+        let _ = self.queue.enqueue::<Arc<T>, ID>(self.work.clone());
     }
 }
 
-/// See [`complete_all`].
-///
-/// # Safety
-///
-/// As for [`complete_all`].
-#[inline(never)]
-unsafe extern "C" fn enqueue(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
-    // SAFETY: This is the `FUNC` of `QueueWork` only. That is `repr(C)`, as is `DmaFenceCb`, and
-    // starts with an `Enqueue`. So whatever `T` is, `cb` is where it would be in a
-    // `DmaFenceCb<Enqueue>`.
-    unsafe { DmaFenceCb::<Enqueue>::func(fence, cb) };
+/// The allocation of a callback.
+#[pin_data]
+struct Inner<T> {
+    #[pin]
+    cb: Opaque<bindings::dma_fence_cb>,
+    #[pin]
+    data: T,
 }
 
-/// What a [`QueueWork`] does, whatever the item is in.
-#[repr(C)]
-struct Enqueue {
-    queue: &'static Queue,
-    work: *mut bindings::work_struct,
-    /// The reference was given to the queue.
-    done: Atomic<bool>,
-}
+// SAFETY: Any thread may register a callback or take it off, which is all that is done with `cb`.
+unsafe impl<T: Send> Send for Inner<T> {}
 
-// SAFETY: A work item may be enqueued in any thread.
-unsafe impl Send for Enqueue {}
+// SAFETY: As for `Send`; C protects `cb` by the fence's lock.
+unsafe impl<T: Sync> Sync for Inner<T> {}
 
-// SAFETY: As for `Send`.
-unsafe impl Sync for Enqueue {}
+/// The memory of a callback, with its data `T`.
+///
+/// Allocate it before the point of no return, and [register](Self::register) it after. It comes
+/// back if the fence is signaled already, and when the callback is [removed](DmaFenceCb::remove),
+/// and can be registered again.
+#[must_use = "a callback has to be registered to be of use"]
+pub struct UnarmedDmaFenceCb<T>(Pin<KBox<Inner<T>>>);
 
-// SAFETY: `call()` does nothing to a fence.
-unsafe impl DmaFenceCbFunc for Enqueue {
+impl<T> UnarmedDmaFenceCb<T> {
+    /// Allocates a callback, and initializes its data in place.
+    ///
+    /// # Context
+    ///
+    /// May sleep where `flags` allow it. Must not be called between the publication and the
+    /// signaling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`].
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] if there is no memory, or the error of `data`.
+    ///
+    /// [`GFP_ATOMIC`]: crate::alloc::flags::GFP_ATOMIC
+    /// [`GFP_NOWAIT`]: crate::alloc::flags::GFP_NOWAIT
     #[inline]
-    fn call(self: Pin<&Self>, _status: Result) {
+    pub fn new<E>(data: impl PinInit<T, E>, flags: Flags) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        Ok(Self(KBox::pin_init(
+            pin_init!(Inner {
+                cb: Opaque::uninit(),
+                data <- data,
+            }? E),
+            flags,
+        )?))
+    }
+
+    /// Returns the data.
+    #[inline]
+    pub fn data(&self) -> Pin<&T> {
+        // SAFETY: `data` is pinned, as the allocation is.
+        unsafe { self.0.as_ref().map_unchecked(|inner| &inner.data) }
+    }
+
+    /// Frees the memory, and returns the data.
+    #[inline]
+    pub fn take(self) -> T
+    where
+        T: Unpin,
+    {
+        // SAFETY: The callback is not registered, so `cb` may be moved, and `T` is `Unpin`.
+        KBox::into_inner(unsafe { Pin::into_inner_unchecked(self.0) }).data
+    }
+
+    /// Registers the callback on `fence`. Wraps `dma_fence_add_callback()`.
+    ///
+    /// # Context
+    ///
+    /// Any, but not a callback of a fence, nor with a lock held that a callback of `fence` takes:
+    /// the fence may be found to be signaled.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadySignaled`], i.e. [`ENOENT`], if the fence is signaled. The callback is not called
+    /// then.
+    #[inline]
+    pub fn register(self, fence: ARef<DmaFence>) -> Result<DmaFenceCb<T>, AlreadySignaled<T>>
+    where
+        T: DmaFenceCbFunc,
+    {
         // SAFETY:
-        // - `Queue` is a transparent wrapper of `struct workqueue_struct`, and valid.
-        // - `self` is in a `QueueWork`, whose item is valid. It owns a reference to it, to be given
-        //   to the queue: C calls this once, and before the `QueueWork` is dropped.
-        let done = unsafe {
-            bindings::queue_work_on(
-                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-                ptr::from_ref(self.queue).cast_mut().cast(),
-                self.work,
-            )
+        // - `fence` is valid, and stays so while it is owned.
+        // - `cb` is pinned, and in an `Inner<T>`. `DmaFenceCb` takes it off the fence before it is
+        //   freed.
+        let ret = unsafe {
+            bindings::dma_fence_add_callback(fence.as_raw(), self.0.cb.get(), Some(T::FUNC))
         };
 
-        self.done.store(done, Relaxed);
+        if ret != 0 {
+            return Err(AlreadySignaled { cb: self, fence });
+        }
+
+        // INVARIANT: The callback was just registered.
+        Ok(DmaFenceCb { cb: self, fence })
     }
 }
 
-/// The error of [`DmaFenceCb::new`]: the fence is signalled already.
+/// The error of [`UnarmedDmaFenceCb::register`]: the fence is signaled already.
 ///
 /// Gives back what was to be registered.
 pub struct AlreadySignaled<T> {
-    /// The fence that was to be waited for.
+    /// The callback, which was not called.
+    pub cb: UnarmedDmaFenceCb<T>,
+    /// The fence.
     pub fence: ARef<DmaFence>,
-    /// The data of the callback, which has not been called.
-    pub data: T,
 }
 
+/// [`ENOENT`].
 impl<T> From<AlreadySignaled<T>> for Error {
     #[inline]
     fn from(_: AlreadySignaled<T>) -> Self {
@@ -338,23 +381,28 @@ impl<T> From<AlreadySignaled<T>> for Error {
 
 /// A callback that is registered on a fence.
 ///
-/// Dropping it takes the callback off the fence, or waits until it has run. So it may be dropped in
-/// any context, but not from the callback itself, nor with a lock held that the callback takes.
-/// Leaking it leaves the callback registered.
+/// It keeps its data until it is dropped, also after it was called. So a work item or a driver's
+/// object that stores a callback which refers to the object itself is a reference cycle: take the
+/// callback out in time, as the example of [`QueueWork`] does.
+///
+/// # Context
+///
+/// Dropping it takes the callback off the fence, or waits until it has run, and then drops the
+/// data. It may be dropped in any context in which `T` may be dropped, but not in a callback of a
+/// fence, nor with a lock held that its callback takes. Leaking it leaves the callback registered.
 ///
 /// # Invariants
 ///
-/// `self.cb` was registered on `self.fence`, with `T::FUNC`, while `self` was at the place
-/// where it is. It is valid there until it is dropped, or forever.
+/// `self.cb` was registered on `self.fence`, with `T::FUNC`. It may have been called since.
 ///
 /// # Examples
 ///
 /// ```
 /// use kernel::dma_fence::{
-///     DmaFenceCb,
 ///     DmaFenceCtx,
 ///     DmaFenceNames,
-///     UnarmedDmaFence, //
+///     UnarmedDmaFence,
+///     UnarmedDmaFenceCb, //
 /// };
 /// use kernel::sync::{
 ///     aref::ARef,
@@ -365,142 +413,70 @@ impl<T> From<AlreadySignaled<T>> for Error {
 /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
 /// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
 /// let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-/// let _cb = KBox::pin_init(
-///     DmaFenceCb::new(ARef::from(&*fence), done.clone()),
-///     GFP_KERNEL,
-/// )?;
+/// let cb = UnarmedDmaFenceCb::new(done.clone(), GFP_KERNEL)?;
+/// let cb = cb.register(ARef::from(&*fence))?;
 ///
 /// fence.signal(Ok(()));
 /// done.wait_for_completion();
+///
+/// let (cb, called) = cb.remove();
+/// assert!(called);
+/// assert!(Arc::ptr_eq(&cb.take(), &done));
 /// # Ok::<(), Error>(())
 /// ```
 #[must_use = "the callback is taken off the fence when this is dropped"]
-#[pin_data(PinnedDrop)]
-#[repr(C)]
-pub struct DmaFenceCb<T: DmaFenceCbFunc> {
-    #[pin]
-    cb: Opaque<bindings::dma_fence_cb>,
+pub struct DmaFenceCb<T> {
+    cb: UnarmedDmaFenceCb<T>,
     fence: ARef<DmaFence>,
-    #[pin]
-    data: T,
 }
 
-// SAFETY: The callback may be taken off in any thread, and `T` is `Send`.
-unsafe impl<T: DmaFenceCbFunc> Send for DmaFenceCb<T> {}
-
-// SAFETY: Nothing but `&DmaFence` and `&T` can be had from a shared reference, and both are `Sync`.
-unsafe impl<T: DmaFenceCbFunc> Sync for DmaFenceCb<T> {}
-
-impl<T: DmaFenceCbFunc> DmaFenceCb<T> {
-    /// Returns an initialiser that registers a callback on `fence`.
-    ///
-    /// To split what may fail from what may not, allocate first and use
-    /// [`InPlaceWrite::write_pin_init`].
-    ///
-    /// May be used in any context, but not from a callback of `fence`. C:
-    /// `dma_fence_add_callback()`.
-    ///
-    /// # Errors
-    ///
-    /// [`AlreadySignaled`], i.e. [`ENOENT`], if the fence is signalled. Then the callback is not
-    /// called.
-    #[inline]
-    pub fn new(fence: ARef<DmaFence>, data: T) -> impl PinInit<Self, AlreadySignaled<T>> {
-        let init = move |slot: *mut Self| {
-            // SAFETY: `slot` is valid for writes. The callback may run as soon as it is registered,
-            // so all that it reads is written first.
-            unsafe {
-                (&raw mut (*slot).fence).write(fence);
-                (&raw mut (*slot).data).write(data);
-            }
-
-            // SAFETY: `slot` was written above.
-            let fence = unsafe { &(*slot).fence };
-
-            // SAFETY:
-            // - `fence` is valid, and stays so while `slot` owns a reference.
-            // - `cb` is pinned, and `drop()` takes it off the fence before its memory goes.
-            //
-            // INVARIANT: The callback is registered at its final place.
-            let ret = unsafe {
-                bindings::dma_fence_add_callback(
-                    fence.as_raw(),
-                    Opaque::cast_into(&raw const (*slot).cb),
-                    Some(T::FUNC),
-                )
-            };
-
-            if ret != 0 {
-                // SAFETY: Both were written above and are moved out once, as nothing is dropped in
-                // a `slot` whose initialisation fails. The callback is not registered, so nobody
-                // else has seen them.
-                return Err(unsafe {
-                    AlreadySignaled {
-                        fence: ptr::read(&raw const (*slot).fence),
-                        data: ptr::read(&raw const (*slot).data),
-                    }
-                });
-            }
-
-            Ok(())
-        };
-
-        // SAFETY: `init` initialises `slot` if it returns `Ok`, and leaves nothing in it to be
-        // dropped if it returns `Err`.
-        unsafe { pin_init::pin_init_from_closure(init) }
-    }
-
+impl<T> DmaFenceCb<T> {
     /// Returns the fence that the callback is registered on.
     #[inline]
     pub fn fence(&self) -> &DmaFence {
         &self.fence
     }
 
-    /// Takes the callback off the fence, and returns whether it was still there.
-    ///
-    /// If this returns `true`, the callback was not called and won't be. If it returns `false`,
-    /// either the callback has run, to its end, or another call of this has taken it off.
-    ///
-    /// May be called in any context, but not from the callback itself, nor with a lock held that
-    /// the callback takes. C: `dma_fence_remove_callback()`.
+    /// Returns the data.
     #[inline]
-    pub fn remove(&self) -> bool {
-        // SAFETY: By the type invariant, `cb` was registered on `fence`. That it may have been
-        // taken off since makes no difference, as C then finds it on no list.
-        unsafe { bindings::dma_fence_remove_callback(self.fence.as_raw(), self.cb.get()) }
+    pub fn data(&self) -> Pin<&T> {
+        self.cb.data()
     }
 
-    /// # Safety
+    /// Takes the callback off the fence, and returns its memory and whether it was called. Wraps
+    /// `dma_fence_remove_callback()`.
     ///
-    /// To be called by C only, for a `cb` that [`DmaFenceCb::new`] registered on `fence`.
-    unsafe extern "C" fn func(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
-        // SAFETY: By the safety requirements, `cb` is in a `Self`. It stays valid until this
-        // returns: `drop()` takes the lock that C holds now, and `call()` does not drop it by the
-        // safety requirements of `DmaFenceCbFunc`.
-        let this = unsafe { &*container_of!(Opaque::cast_from(cb), Self, cb) };
-
-        // SAFETY: `fence` is valid. Its error is set before it is signalled, and never after.
-        let status = to_result(unsafe { (*fence).error });
-
-        // SAFETY: `data` is pinned with `this`.
-        unsafe { Pin::new_unchecked(&this.data) }.call(status);
-    }
-}
-
-impl<T: DmaFenceCbFunc> Deref for DmaFenceCb<T> {
-    type Target = T;
-
+    /// If it was called, it has returned. If it was not, it won't be.
+    ///
+    /// # Context
+    ///
+    /// Any, but not a callback of a fence, nor with a lock held that this callback takes.
     #[inline]
-    fn deref(&self) -> &T {
-        &self.data
+    pub fn remove(self) -> (UnarmedDmaFenceCb<T>, bool) {
+        let this = ManuallyDrop::new(self);
+        let called = !this.remove_raw();
+
+        // SAFETY: Both are read once, as `this` is neither used nor dropped any more.
+        let (cb, fence) = unsafe { (ptr::read(&this.cb), ptr::read(&this.fence)) };
+        drop(fence);
+
+        (cb, called)
+    }
+
+    /// Returns whether the callback was still registered. When this returns, it is not, and does
+    /// not run.
+    #[inline]
+    fn remove_raw(&self) -> bool {
+        // SAFETY: By the type invariant, `cb` was registered on `fence`. If it was called, C finds
+        // it on no list.
+        unsafe { bindings::dma_fence_remove_callback(self.fence.as_raw(), self.cb.0.cb.get()) }
     }
 }
 
-#[pinned_drop]
-impl<T: DmaFenceCbFunc> PinnedDrop for DmaFenceCb<T> {
+impl<T> Drop for DmaFenceCb<T> {
     #[inline]
-    fn drop(self: Pin<&mut Self>) {
-        // Even after the callback was called: it may still be running, and this takes its lock.
-        self.remove();
+    fn drop(&mut self) {
+        // Even if it was called: it may still be running, and this takes the lock.
+        self.remove_raw();
     }
 }

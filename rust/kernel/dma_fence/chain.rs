@@ -11,12 +11,10 @@ use crate::{
         Flags, //
     },
     bindings,
-    error::to_result,
     prelude::*,
     sync::aref::ARef, //
 };
 use core::{
-    iter::FusedIterator,
     mem::MaybeUninit,
     ptr::{
         self,
@@ -153,34 +151,6 @@ impl UnarmedChainNode {
     }
 }
 
-/// The links of a chain, from the last to the first; see [`DmaFence::chain_nodes`].
-pub struct ChainNodes {
-    node: Option<ARef<DmaFence>>,
-    started: bool,
-}
-
-impl Iterator for ChainNodes {
-    type Item = ARef<DmaFence>;
-
-    fn next(&mut self) -> Option<ARef<DmaFence>> {
-        if self.started {
-            let node = ARef::into_raw(self.node.take()?);
-
-            // CAST: `DmaFence` is a transparent wrapper of `struct dma_fence`.
-            // SAFETY: `node` is valid, and C takes over the reference to it.
-            let prev = unsafe { bindings::dma_fence_chain_walk(node.cast().as_ptr()) };
-
-            // SAFETY: C returns a reference, which the `ARef` takes over.
-            self.node = NonNull::new(prev).map(|prev| unsafe { ARef::from_raw(prev.cast()) });
-        }
-
-        self.started = true;
-        self.node.clone()
-    }
-}
-
-impl FusedIterator for ChainNodes {}
-
 /// # Chains
 ///
 /// A chain is a fence that is signalled once a fence and those before it are. It is made of links,
@@ -193,57 +163,5 @@ impl DmaFence {
     pub fn is_chain(&self) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
         unsafe { bindings::dma_fence_is_chain(self.as_raw()) }
-    }
-
-    /// Returns the fence that the last link of a chain contains; the fence itself if it is no
-    /// chain.
-    ///
-    /// May be called in any context. C: `dma_fence_chain_contained()`.
-    #[inline]
-    pub fn chain_contained(&self) -> &DmaFence {
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. If it is a chain, it
-        // keeps its reference to the fence that it contains for as long as it lives.
-        unsafe { DmaFence::from_raw(bindings::dma_fence_chain_contained(self.as_raw())) }
-    }
-
-    /// Returns the links of a chain, from the last to the first.
-    ///
-    /// The last one is the chain itself. The first may be any fence, namely that which the chain
-    /// was begun with. Links whose fences are signalled are dropped from the chain on the way. If
-    /// the fence is no chain, it is all that is returned.
-    ///
-    /// May be called, and the result used, in any context, but not from a callback of one of the
-    /// fences. C: `dma_fence_chain_for_each()`.
-    #[inline]
-    pub fn chain_nodes(&self) -> ChainNodes {
-        ChainNodes {
-            node: Some(self.into()),
-            started: false,
-        }
-    }
-
-    /// Returns the link of a chain that is signalled with `seqno`, i.e. the first that has this
-    /// sequence number or a greater one.
-    ///
-    /// Returns [`None`] if all up to there were signalled and dropped from the chain. With a
-    /// `seqno` of zero, it returns the fence itself.
-    ///
-    /// May be called in any context, but not from a callback of one of the fences. C:
-    /// `dma_fence_chain_find_seqno()`.
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if the fence is no chain or has not come to `seqno` yet.
-    pub fn chain_find_seqno(&self, seqno: u64) -> Result<Option<ARef<DmaFence>>> {
-        let mut fence: *mut bindings::dma_fence = ARef::into_raw(ARef::from(self)).as_ptr().cast();
-
-        // SAFETY: `fence` is valid and comes with a reference. If this succeeds, C puts it and
-        // leaves one to what it has found, or null; or it does nothing at all.
-        let ret = unsafe { bindings::dma_fence_chain_find_seqno(&mut fence, seqno) };
-
-        // SAFETY: As above, the reference to `fence` is ours.
-        let found = NonNull::new(fence).map(|fence| unsafe { ARef::from_raw(fence.cast()) });
-
-        to_result(ret).map(|()| found)
     }
 }

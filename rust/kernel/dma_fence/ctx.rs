@@ -2,11 +2,7 @@
 
 //! The emitter's side of fences: timelines, their names, and the fences on them.
 
-use super::{
-    signalling,
-    DmaFence,
-    Number, //
-};
+use super::DmaFence;
 use crate::{
     alloc::{
         AllocError,
@@ -24,11 +20,8 @@ use crate::{
             Atomic,
             Full,
             Relaxed, //
-        }, //
-    },
-    time::{
-        Instant,
-        Monotonic, //
+        },
+        rcu, //
     },
     types::{
         ForeignOwnable,
@@ -186,9 +179,9 @@ impl Emitted {
     ///
     /// To be called by C only, as an operation in [`OPS`].
     unsafe extern "C" fn get_driver_name(fence: *mut bindings::dma_fence) -> *const c_char {
-        // SAFETY: C calls this under RCU, for a fence that was not signalled when it took the
-        // operations from it, and they are those of an `Emitted`. Or a tracepoint does, while
-        // `Emitted` has the fence initialised or signalled, and still has the names.
+        // SAFETY: The operations are those of an `Emitted`. C calls this under RCU, for a fence
+        // that was not signaled when it took the operations from it. Or a tracepoint does, while
+        // the fence is initialized or signaled, and the `Emitted` still has the names.
         unsafe { Self::names(fence) }.driver.as_ptr().cast()
     }
 
@@ -306,14 +299,10 @@ impl<T> UnarmedDmaFence<T> {
             bindings::dma_fence_init64(emitted.cast(), &OPS, ptr::null_mut(), context, seqno)
         };
 
-        // INVARIANT: The fence was just initialised, and is not signalled. Its data comes from an
-        // `UnarmedDmaFence`.
-        // SAFETY: The `ARef` takes over the initial reference. `emitted` comes from a `KBox`, so it
-        // is not null.
-        DriverDmaFence(
-            unsafe { ARef::from_raw(NonNull::new_unchecked(emitted.cast())) },
-            PhantomData,
-        )
+        // INVARIANT: The fence was just initialized, and is not signaled. Its data comes from an
+        // `UnarmedDmaFence`. The initial reference is that of the `DriverDmaFence`.
+        // SAFETY: `allocation` comes from a `KBox`, so it is not null.
+        DriverDmaFence(unsafe { NonNull::new_unchecked(allocation) })
     }
 }
 
@@ -378,42 +367,42 @@ impl DmaFenceCtx {
 ///
 /// # Dropping and leaking
 ///
-/// Dropping it signals the fence with [`ECANCELED`], as others may be waiting, and says so in the
-/// kernel log, as it is too late to know that the hardware has let go of the memory. It may be
-/// dropped in any context that `T` may be dropped in.
+/// Dropping it signals the fence with [`ECANCELED`], as others may be waiting, and warns in the
+/// kernel log, as it is too late to know that the hardware has let go of the memory. This runs
+/// callbacks and drops `T`; the context is that of [`signal`](Self::signal).
 ///
 /// Leaking it leaks the fence, which others then wait for in vain.
 ///
 /// # Invariants
 ///
-/// - `self.0` is the fence of an `Allocation<T>`, and not signalled. Nobody else can signal it: its
-///   operations have neither `signaled` nor `enable_signaling`, and there is one `DriverDmaFence`
-///   for it.
-/// - The data is initialised, pinned, and reached only through `self`.
-#[must_use = "the fence is signalled with an error when it is dropped"]
-pub struct DriverDmaFence<T = ()>(ARef<DmaFence>, PhantomData<T>);
+/// - `self.0` is an `Allocation<T>` whose fence is initialized and not signaled, and to which
+///   `self` owns a reference. Nobody else can signal it: its operations have neither `signaled` nor
+///   `enable_signaling`, and there is one `DriverDmaFence` for it.
+/// - The data is initialized, pinned, and reached only through `self`.
+#[must_use = "the fence is signaled with an error when it is dropped"]
+pub struct DriverDmaFence<T = ()>(NonNull<Allocation<T>>);
+
+// SAFETY: What is owned is a reference to a fence, which is `Send`, and a `T`.
+unsafe impl<T: Send> Send for DriverDmaFence<T> {}
+
+// SAFETY: What a shared reference gives access to is a fence, which is `Sync`, and a `T`.
+unsafe impl<T: Sync> Sync for DriverDmaFence<T> {}
 
 impl<T> DriverDmaFence<T> {
-    #[inline]
-    fn allocation(&self) -> *mut Allocation<T> {
-        // CAST: By the type invariants, the fence is that of an `Allocation<T>`, which is `repr(C)`
-        // and starts with it.
-        self.as_raw().cast()
-    }
-
     /// Returns the driver's data.
     #[inline]
     pub fn data(&self) -> Pin<&T> {
-        // SAFETY: By the type invariants, the data is initialised and pinned.
-        unsafe { Pin::new_unchecked(&(*self.allocation()).data) }
+        // SAFETY: By the type invariants, the data is initialized and pinned, and nobody has a
+        // mutable reference to it, as `self` is borrowed.
+        unsafe { Pin::new_unchecked(&(*self.0.as_ptr()).data) }
     }
 
     /// Returns the driver's data.
     #[inline]
     pub fn data_mut(&mut self) -> Pin<&mut T> {
-        // SAFETY: By the type invariants, the data is initialised and pinned, and reached only
-        // through `self`, which is borrowed.
-        unsafe { Pin::new_unchecked(&mut (*self.allocation()).data) }
+        // SAFETY: By the type invariants, the data is initialized and pinned, and nobody else has a
+        // reference to it, as `self` is borrowed mutably.
+        unsafe { Pin::new_unchecked(&mut (*self.0.as_ptr()).data) }
     }
 
     /// Signals the fence.
@@ -426,69 +415,43 @@ impl<T> DriverDmaFence<T> {
     /// callback of the fence takes. C: `dma_fence_set_error()` and `dma_fence_signal()`.
     #[inline]
     pub fn signal(self, status: Result) {
-        self.finish(status, None);
-    }
-
-    /// Signals the fence, the work of which has ended at `timestamp`.
-    ///
-    /// Like [`signal`](Self::signal), but for hardware that notes the time itself. Nothing is said
-    /// about a `timestamp` that is in the future or before the work began; others are told it as it
-    /// is.
-    ///
-    /// The context is that of [`signal`](Self::signal). C: `dma_fence_set_error()` and
-    /// `dma_fence_signal_timestamp()`, with lockdep told as by `dma_fence_signal()`.
-    #[inline]
-    pub fn signal_at(self, timestamp: Instant<Monotonic>, status: Result) {
-        self.finish(status, Some(timestamp));
-    }
-
-    #[inline]
-    fn finish(self, status: Result, timestamp: Option<Instant<Monotonic>>) {
         let mut this = ManuallyDrop::new(self);
 
-        // SAFETY: `this` is not used any more.
-        unsafe { this.complete(status, timestamp) };
-
-        // SAFETY: As above. This is the reference that `drop()` would put.
-        unsafe { ptr::drop_in_place(&mut this.0) };
+        // SAFETY: `this` is neither used nor dropped any more.
+        unsafe { this.complete(status) };
     }
 
-    /// Signals the fence, and gives up its names and data.
+    /// Signals the fence, and gives up all that `self` owns.
     ///
     /// # Safety
     ///
-    /// The caller must not use `self` any more, but to drop `self.0`.
+    /// `self` must not be used any more.
     #[inline]
-    unsafe fn complete(&mut self, status: Result, timestamp: Option<Instant<Monotonic>>) {
-        let fence = self.as_raw();
+    unsafe fn complete(&mut self, status: Result) {
+        let (fence, allocation) = (self.as_raw(), self.0.as_ptr());
 
         if let Err(error) = status {
-            // SAFETY: `fence` is valid. By the type invariants it is not signalled and nobody else
-            // can signal it, so nobody reads the error yet. An `Error` is a valid errno.
+            // SAFETY: `fence` is valid. By the type invariants it is not signaled and nobody else
+            // can signal it. An `Error` is a valid errno.
             unsafe { bindings::dma_fence_set_error(fence, error.to_errno()) };
         }
 
-        match timestamp {
-            // SAFETY: `fence` is valid.
-            None => unsafe { bindings::dma_fence_signal(fence) },
-            // C leaves the annotation out here.
-            //
-            // SAFETY: `fence` is valid.
-            Some(timestamp) => signalling(|_| unsafe {
-                bindings::dma_fence_signal_timestamp(fence, timestamp.as_nanos())
-            }),
-        }
+        // SAFETY: `fence` is valid.
+        unsafe { bindings::dma_fence_signal(fence) };
 
-        // INVARIANT: The fence was signalled, and this is done once, as `self` is given up.
-        // SAFETY: By the type invariants, `fence` is in an `Emitted`, whose names are there until
-        // now. Who found them before can use them for as long as RCU lets him.
+        // INVARIANT: The fence was signaled, and this is done once, as `self` is given up.
+        // SAFETY: By the type invariants, the fence is in an `Emitted`, which owned its names until
+        // now. C may still read them under RCU, which their memory outlasts.
         drop(ManuallyDrop::into_inner(unsafe {
-            ptr::read(&raw const (*fence.cast::<Emitted>()).names)
+            ptr::read(&raw const (*allocation.cast::<Emitted>()).names)
         }));
 
-        // SAFETY: By the type invariants, the data is initialised, and nobody else reaches it. It
+        // SAFETY: By the type invariants, the data is initialized, and nobody else reaches it. It
         // is not used any more, as `self` is given up.
-        unsafe { ptr::drop_in_place(&raw mut (*self.allocation()).data) };
+        unsafe { ptr::drop_in_place(&raw mut (*allocation).data) };
+
+        // SAFETY: By the type invariants, the reference is that of `self`, which is given up.
+        unsafe { bindings::dma_fence_put(fence) };
     }
 }
 
@@ -497,21 +460,29 @@ impl<T> Deref for DriverDmaFence<T> {
 
     #[inline]
     fn deref(&self) -> &DmaFence {
-        &self.0
+        // CAST: `Allocation` and `Emitted` are `repr(C)`, and start with the fence.
+        // SAFETY: By the type invariants, the fence is initialized, and `self` has a reference.
+        unsafe { self.0.cast().as_ref() }
     }
 }
 
 impl<T> Drop for DriverDmaFence<T> {
     #[cold]
     fn drop(&mut self) {
-        pr_warn!(
-            "dma_fence: {:?}:{:?} dropped before it was signalled\n",
-            Number(self.context()),
-            Number(self.seqno())
-        );
+        // SAFETY: C takes any name.
+        if unsafe { bindings::__printk_ratelimit(c"dma_fence".as_char_ptr()) } != 0 {
+            let rcu = rcu::read_lock();
+            pr_warn!(
+                "dma_fence: {} {} {:#x}:{:#x} dropped before it was signaled\n",
+                self.driver_name(&rcu),
+                self.timeline_name(&rcu),
+                self.context(),
+                self.seqno()
+            );
+        }
 
         // SAFETY: `self` is dropped.
-        unsafe { self.complete(Err(ECANCELED), None) };
+        unsafe { self.complete(Err(ECANCELED)) };
     }
 }
 
@@ -552,7 +523,7 @@ impl<T> Deref for DriverDmaFenceRef<'_, T> {
 ///
 /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
 /// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
-/// let _ = fences.lock().store(7, fence, GFP_KERNEL)?;
+/// fences.insert(7, fence, GFP_KERNEL)?;
 /// assert!(!fences.lock().get(7).ok_or(ENOENT)?.is_signaled());
 ///
 /// // Take it out under the lock, and signal it without.
@@ -560,7 +531,8 @@ impl<T> Deref for DriverDmaFenceRef<'_, T> {
 /// fence.ok_or(ENOENT)?.signal(Ok(()));
 /// # Ok::<(), Error>(())
 /// ```
-// SAFETY: The pointer is that of a `struct dma_fence`, so it is not null and as aligned as such.
+// SAFETY: The pointer is that of an `Allocation<T>`, which starts with a `DmaFence`, so it is not
+// null, and at least as aligned as that.
 unsafe impl<T> ForeignOwnable for DriverDmaFence<T> {
     const FOREIGN_ALIGN: usize = align_of::<DmaFence>();
 
@@ -575,19 +547,15 @@ unsafe impl<T> ForeignOwnable for DriverDmaFence<T> {
 
     #[inline]
     fn into_foreign(self) -> *mut c_void {
-        ManuallyDrop::new(self).as_raw().cast()
+        ManuallyDrop::new(self).0.as_ptr().cast()
     }
 
     #[inline]
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // INVARIANT: The fence was that of a `DriverDmaFence<T>`, which `into_foreign()` has
-        // consumed, and nothing but shared references were made of it since.
-        // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`, so that it is not
-        // null and the reference is still to be owned, and this is done once.
-        Self(
-            unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) },
-            PhantomData,
-        )
+        // INVARIANT: `into_foreign()` has consumed a `DriverDmaFence<T>`, of which this is done
+        // once.
+        // SAFETY: By the safety requirements, `ptr` comes from `into_foreign()`, so it is not null.
+        Self(unsafe { NonNull::new_unchecked(ptr.cast()) })
     }
 
     #[inline]

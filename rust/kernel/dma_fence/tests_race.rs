@@ -6,6 +6,7 @@ use super::{
     tests::{
         ctx,
         fence,
+        register,
         Count, //
     },
     *, //
@@ -150,7 +151,7 @@ mod suite {
         race(|fence| {
             let count = Count::new()?;
 
-            match KBox::pin_init(DmaFenceCb::new(fence.clone(), count.clone()), GFP_KERNEL) {
+            match register(fence.clone(), &count) {
                 Ok(_cb) => {
                     settle(fence)?;
                     check(count.calls.load(Relaxed) == 1)
@@ -168,13 +169,12 @@ mod suite {
     fn signal_against_remove() -> Result {
         race(|fence| {
             let count = Count::new()?;
-            let Ok(cb) = KBox::pin_init(DmaFenceCb::new(fence.clone(), count.clone()), GFP_KERNEL)
-            else {
+            let Ok(cb) = register(fence.clone(), &count) else {
                 return check(fence.is_signaled());
             };
 
             // Who can't remove it sees that it has run.
-            let calls = i32::from(!cb.remove());
+            let calls = i32::from(cb.remove().1);
             check(count.calls.load(Relaxed) == calls)?;
 
             settle(fence)?;
@@ -186,8 +186,7 @@ mod suite {
     fn signal_against_drop() -> Result {
         race(|fence| {
             let count = Count::new()?;
-            let Ok(cb) = KBox::pin_init(DmaFenceCb::new(fence.clone(), count.clone()), GFP_KERNEL)
-            else {
+            let Ok(cb) = register(fence.clone(), &count) else {
                 return check(fence.is_signaled());
             };
 
@@ -215,7 +214,7 @@ mod suite {
                 },
                 GFP_KERNEL,
             )?;
-            let cb = KBox::pin_init(DmaFenceCb::new(shared, slow.clone()), GFP_KERNEL)?;
+            let cb = UnarmedDmaFenceCb::new(slow.clone(), GFP_KERNEL)?.register(shared)?;
 
             workqueue::system_unbound().try_spawn(GFP_KERNEL, move || fence.signal(Ok(())))?;
             while !slow.begun.load(Relaxed) {

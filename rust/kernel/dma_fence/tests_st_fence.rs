@@ -7,6 +7,7 @@ use super::{
     tests::{
         ctx,
         fence,
+        register,
         Count, //
     },
     *, //
@@ -69,9 +70,7 @@ impl Exchange {
 
             let count = Count::new()?;
             let cb = match other {
-                Some(other) => {
-                    KBox::pin_init(DmaFenceCb::new(other, count.clone()), GFP_KERNEL).ok()
-                }
+                Some(other) => register(other, &count).ok(),
                 None => None,
             };
 
@@ -101,8 +100,8 @@ mod suite {
     fn sanitycheck() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
-        shared.enable_signaling();
         fence.signal(Ok(()));
+        assert!(shared.is_signaled());
 
         Ok(())
     }
@@ -124,10 +123,10 @@ mod suite {
     #[test]
     fn add_callback() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
-        let cb = KBox::pin_init(DmaFenceCb::new(shared, Count::new()?), GFP_KERNEL)?;
+        let cb = register(shared, &Count::new()?)?;
 
         fence.signal(Ok(()));
-        assert_eq!(cb.calls.load(Relaxed), 1);
+        assert_eq!(cb.data().calls.load(Relaxed), 1);
 
         Ok(())
     }
@@ -137,10 +136,9 @@ mod suite {
         let (fence, shared) = fence(&mut ctx()?)?;
         let count = Count::new()?;
 
-        shared.enable_signaling();
         fence.signal(Ok(()));
 
-        let cb = KBox::pin_init(DmaFenceCb::new(shared, count.clone()), GFP_KERNEL);
+        let cb = register(shared, &count);
         assert!(cb.err() == Some(ENOENT));
         assert_eq!(count.calls.load(Relaxed), 0);
 
@@ -150,11 +148,11 @@ mod suite {
     #[test]
     fn rm_callback() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
-        let cb = KBox::pin_init(DmaFenceCb::new(shared, Count::new()?), GFP_KERNEL)?;
+        let (cb, called) = register(shared, &Count::new()?)?.remove();
 
-        assert!(cb.remove());
+        assert!(!called);
         fence.signal(Ok(()));
-        assert_eq!(cb.calls.load(Relaxed), 0);
+        assert_eq!(cb.take().calls.load(Relaxed), 0);
 
         Ok(())
     }
@@ -162,11 +160,11 @@ mod suite {
     #[test]
     fn late_rm_callback() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
-        let cb = KBox::pin_init(DmaFenceCb::new(shared, Count::new()?), GFP_KERNEL)?;
+        let cb = register(shared, &Count::new()?)?;
 
         fence.signal(Ok(()));
-        assert_eq!(cb.calls.load(Relaxed), 1);
-        assert!(!cb.remove());
+        assert_eq!(cb.data().calls.load(Relaxed), 1);
+        assert!(cb.remove().1);
 
         Ok(())
     }
@@ -175,7 +173,6 @@ mod suite {
     fn status() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
-        shared.enable_signaling();
         assert!(shared.status().is_none());
         fence.signal(Ok(()));
         assert!(shared.status().is_some());
@@ -187,7 +184,6 @@ mod suite {
     fn error() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
-        shared.enable_signaling();
         assert!(shared.status().is_none());
         fence.signal(Err(EIO));
         assert!(shared.status() == Some(Err(EIO)));
@@ -199,7 +195,6 @@ mod suite {
     fn wait() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
-        shared.enable_signaling();
         assert!(shared.wait_timeout(0) == Err(WaitError::TimedOut));
         assert!(shared.wait_interruptible_timeout(0) == Err(WaitError::TimedOut));
 
@@ -216,7 +211,6 @@ mod suite {
     fn wait_timeout() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
-        shared.enable_signaling();
         assert!(shared.wait_timeout(1) == Err(WaitError::TimedOut));
 
         workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {

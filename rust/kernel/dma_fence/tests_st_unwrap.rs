@@ -24,8 +24,6 @@ impl Mock {
         let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
         let shared = ARef::from(&*fence);
 
-        shared.enable_signaling();
-
         Ok(Self(Some(fence), shared))
     }
 }
@@ -65,8 +63,7 @@ mod suite {
         let array = DmaFence::new_array(&[&f.1])?;
         let chain = chain(None, &array)?;
 
-        assert!(array.is_array() && array.is_container() && !array.is_chain());
-        assert!(array.match_context(f.1.context()));
+        assert!(array.is_container() && !array.is_chain());
         assert!(is_made_of(&chain, &[&f.1]));
 
         // Arrays can't be empty, nor contain others or chains.
@@ -98,12 +95,6 @@ mod suite {
 
         assert!(is_made_of(&chain, &[&f2.1, &f1.1]));
         assert!(chain.unwrap_iter().next().is_some());
-
-        let mut nodes = chain.chain_nodes();
-        assert!(nodes.next().is_some_and(|node| ptr::eq(&*node, &*chain)));
-        assert!(nodes.next().is_some_and(|node| ptr::eq(&*node, &*f1.1)));
-        assert!(nodes.next().is_none());
-        assert!(nodes.next().is_none());
 
         Ok(())
     }

@@ -30,13 +30,6 @@ pub struct Unwrap {
     first: Option<ARef<DmaFence>>,
 }
 
-// SAFETY: The cursor has pointers to fences only, of which it owns a reference or which are owned
-// by one, and fences are `Send` and `Sync`.
-unsafe impl Send for Unwrap {}
-
-// SAFETY: Nothing can be done with a shared reference.
-unsafe impl Sync for Unwrap {}
-
 impl Iterator for Unwrap {
     type Item = ARef<DmaFence>;
 
@@ -129,19 +122,33 @@ impl DmaFence {
     /// Returns a fence that is signalled when all of `fences` are, whatever they are made of.
     ///
     /// That is a new array of what [`unwrap_iter`](Self::unwrap_iter) finds in them and is not
-    /// signalled, and only the latest of each context; if that is one fence, that fence; if it is
-    /// none, a fence that was signalled with the last of them.
+    /// signaled, and only the latest of each context; if that is one fence, that fence; if it is
+    /// none, a fence that was signaled with the last of them.
     ///
-    /// May sleep, and must not be called between the publication and the signalling of a fence. C:
-    /// `dma_fence_unwrap_merge()`.
+    /// Wraps `dma_fence_unwrap_merge()`.
+    ///
+    /// # Context
+    ///
+    /// May sleep, and must not be called between the publication and the signaling of a fence.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if there are more than [`MAX_FENCES`](Self::MAX_FENCES).
+    /// - [`EINVAL`] if more than [`MAX_FENCES`](Self::MAX_FENCES) are passed or found in them, or
+    ///   if two unsignaled ones have context 0, of which C would keep one.
     /// - [`ENOMEM`] if there is no memory.
     pub fn merge(fences: &[&DmaFence]) -> Result<ARef<Self>> {
         if fences.len() > Self::MAX_FENCES {
             return Err(EINVAL);
+        }
+
+        // An array never changes, and a chain only loses links, so C finds no more than this.
+        let (mut found, mut unordered) = (0, 0);
+        for fence in fences.iter().flat_map(|fence| fence.unwrap_iter()) {
+            found += 1;
+            unordered += u32::from(fence.context() == 0 && !fence.is_signaled());
+            if found > Self::MAX_FENCES || unordered > 1 {
+                return Err(EINVAL);
+            }
         }
 
         let mut cursors = KVec::<MaybeUninit<bindings::dma_fence_unwrap>>::with_capacity(

@@ -35,15 +35,6 @@ impl From<WaitError> for Error {
     }
 }
 
-/// The outcome of a wait for any of several fences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnySignaled {
-    /// The index of a fence that is signalled.
-    pub index: usize,
-    /// The time that was left, at least one jiffy.
-    pub left: Jiffies,
-}
-
 /// Makes a timeout into what C takes for one.
 #[inline]
 pub(crate) fn timeout_to_c(timeout: Jiffies) -> c_long {
@@ -168,76 +159,5 @@ impl DmaFence {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence, and stays so as it is
         // borrowed. `timeout` is not negative.
         outcome_from_c(unsafe { bindings::dma_fence_wait_timeout(self.as_raw(), intr, timeout) })
-    }
-
-    /// Waits until any of `fences` is signalled or the time is over.
-    ///
-    /// With a timeout of zero, only looks whether one is signalled. Otherwise this allocates
-    /// memory, which may in turn wait for other fences.
-    ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait_any_timeout()`.
-    ///
-    /// # Errors
-    ///
-    /// - [`WaitError::TimedOut`] if the time is over.
-    /// - [`WaitError::Failed`] with [`EINVAL`] if there are no fences or more than
-    ///   [`MAX_FENCES`](Self::MAX_FENCES), with [`ENOMEM`] if there is no memory.
-    #[inline]
-    pub fn wait_any_timeout(
-        fences: &[&DmaFence],
-        timeout: Jiffies,
-    ) -> Result<AnySignaled, WaitError> {
-        Self::wait_any_raw(fences, false, timeout)
-    }
-
-    /// Waits until any of `fences` is signalled, the time is over, or the thread gets a signal.
-    ///
-    /// Like [`wait_any_timeout`](Self::wait_any_timeout) otherwise.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`wait_any_timeout`](Self::wait_any_timeout), and [`WaitError::Interrupted`] if the
-    /// thread got a signal.
-    #[inline]
-    pub fn wait_any_interruptible_timeout(
-        fences: &[&DmaFence],
-        timeout: Jiffies,
-    ) -> Result<AnySignaled, WaitError> {
-        Self::wait_any_raw(fences, true, timeout)
-    }
-
-    fn wait_any_raw(
-        fences: &[&DmaFence],
-        intr: bool,
-        timeout: Jiffies,
-    ) -> Result<AnySignaled, WaitError> {
-        // C counts them with an `int`.
-        let count = match i32::try_from(fences.len()) {
-            Ok(count) if count > 0 && fences.len() <= Self::MAX_FENCES => count,
-            _ => return Err(WaitError::Failed(EINVAL)),
-        };
-        let mut index = 0;
-
-        // CAST: A `&DmaFence` is a pointer to a `struct dma_fence`, of which `DmaFence` is a
-        // transparent wrapper. `count` is positive.
-        // SAFETY:
-        // - `fences` has `count` valid fences, which stay so as they are borrowed. C only reads
-        //   the array.
-        // - `timeout` is not negative.
-        let left = outcome_from_c(unsafe {
-            bindings::dma_fence_wait_any_timeout(
-                fences.as_ptr().cast_mut().cast(),
-                count as u32,
-                intr,
-                timeout_to_c(timeout),
-                &mut index,
-            )
-        })?;
-
-        Ok(AnySignaled {
-            // CAST: C has set it to an index into `fences`.
-            index: index as usize,
-            left,
-        })
     }
 }

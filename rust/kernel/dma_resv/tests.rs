@@ -23,10 +23,7 @@ use crate::{
     },
     time::{
         msecs_to_jiffies,
-        Delta,
-        Instant,
-        Jiffies,
-        Monotonic, //
+        Jiffies, //
     },
     workqueue, //
 };
@@ -380,7 +377,6 @@ mod suite {
             // A signalled fence stays until another one takes its place.
             fence.signal(Ok(()));
             assert_eq!(guard.iter(usage).count(), 1);
-            assert_eq!(resv.iter_unlocked(usage).count(), 0);
         }
 
         Ok(())
@@ -398,62 +394,8 @@ mod suite {
                 count += 1;
             }
             assert_eq!(count, asked as usize + 1);
-
-            for (_, usage) in resv.iter_unlocked(asked) {
-                assert!(usage <= asked);
-                count -= 1;
-            }
-            assert_eq!(count, 0);
         }
         drop(guard);
-
-        signal_all(fences);
-        Ok(())
-    }
-
-    #[test]
-    fn for_each_unlocked() -> Result {
-        for usage in ALL {
-            let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
-            let fence = fence()?;
-
-            resv.lock().reserve_one()?.add(&fence, usage);
-
-            let mut iter = resv.iter_unlocked(usage);
-            let found = iter.next();
-            assert!(found.is_some_and(|(f, u)| ptr::eq(&*f, &*fence) && u == usage));
-            assert!(iter.is_restarted());
-
-            // More slots need another list, so that the iteration begins anew.
-            let _ = resv.lock().reserve(1000)?;
-
-            let found = iter.next();
-            assert!(found.is_some_and(|(f, u)| ptr::eq(&*f, &*fence) && u == usage));
-            assert!(iter.is_restarted());
-            assert!(iter.next().is_none());
-
-            // Once it has ended, it does not begin anew.
-            let _ = resv.lock().reserve(10000)?;
-            assert!(iter.next().is_none());
-
-            fence.signal(Ok(()));
-        }
-
-        Ok(())
-    }
-
-    #[test]
-    fn for_each_unlocked_no_restart() -> Result {
-        let (resv, fences) = one_of_each()?;
-
-        let mut iter = resv.iter_unlocked(Usage::Bookkeep);
-        assert!(iter.next().is_some());
-        assert!(iter.is_restarted());
-        assert!(iter.next().is_some());
-        assert!(!iter.is_restarted());
-
-        // It may end early.
-        drop(iter);
 
         signal_all(fences);
         Ok(())
@@ -480,85 +422,6 @@ mod suite {
     }
 
     #[test]
-    fn singleton() -> Result {
-        let (resv, fences) = one_of_each()?;
-
-        let one = resv.singleton(Usage::Kernel)?;
-        assert!(one.is_some_and(|f| ptr::eq(&*f, &*fences[0])));
-
-        let mut guard = resv.lock();
-        let all = guard.singleton(Usage::Bookkeep)?.ok_or(EINVAL)?;
-        assert!(all.is_container());
-        assert!(guard.reserve_one()?.add_shared(&all, Usage::Read).is_err());
-        drop(guard);
-
-        assert!(!all.is_signaled());
-        signal_all(fences);
-        assert!(all.is_signaled());
-        assert!(resv.singleton(Usage::Bookkeep)?.is_none());
-
-        Ok(())
-    }
-
-    #[test]
-    fn copy_fences() -> Result {
-        let (from, fences) = one_of_each()?;
-        let to = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
-        let own = fence()?;
-
-        // From an object without fences, without and with a list of them.
-        let mut guard = to.lock();
-        guard.copy_fences(&*KBox::pin_init(DmaResv::new(), GFP_KERNEL)?)?;
-        guard.reserve_one()?.add(&own, Usage::Bookkeep);
-        guard.copy_fences(&*KBox::pin_init(DmaResv::new(), GFP_KERNEL)?)?;
-        assert_eq!(guard.iter(Usage::Bookkeep).count(), 1);
-
-        guard.copy_fences(&from)?;
-        assert_eq!(guard.iter(Usage::Bookkeep).count(), 5);
-        for usage in ALL {
-            assert!(guard.iter(usage).any(|(_, u)| u == usage));
-        }
-
-        // There is nothing new in these.
-        guard.copy_fences(&from)?;
-        guard.copy_fences(&to)?;
-        assert_eq!(guard.iter(Usage::Bookkeep).count(), 5);
-        drop(guard);
-
-        signal_all(fences);
-        assert!(to.test_signaled(Usage::Read));
-        own.signal(Ok(()));
-        assert!(to.test_signaled(Usage::Bookkeep));
-
-        // Nor in this.
-        to.lock().copy_fences(&from)?;
-
-        Ok(())
-    }
-
-    #[test]
-    fn replace_fences() -> Result {
-        let (resv, fences) = one_of_each()?;
-        let new = fence()?;
-
-        let mut guard = resv.lock();
-        // SAFETY: There is no work behind these fences.
-        unsafe { guard.replace_fences(fences[2].context(), &new, Usage::Write) };
-        assert_eq!(guard.iter(Usage::Bookkeep).count(), 4);
-        assert_eq!(guard.iter(Usage::Write).count(), 3);
-        assert!(guard.iter(Usage::Write).any(|(f, _)| ptr::eq(f, &*new)));
-
-        // SAFETY: As above.
-        unsafe { guard.replace_fences(u64::MAX, &new, Usage::Kernel) };
-        assert_eq!(guard.iter(Usage::Kernel).count(), 1);
-        drop(guard);
-
-        signal_all(fences);
-        new.signal(Ok(()));
-        Ok(())
-    }
-
-    #[test]
     fn wait_idle() -> Result {
         let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
 
@@ -578,7 +441,6 @@ mod suite {
         let (resv, fences) = one_of_each()?;
 
         for usage in ALL {
-            resv.set_deadline(usage, Instant::<Monotonic>::now() + Delta::from_millis(1));
             assert_eq!(resv.wait_timeout(usage, 0), Err(WaitError::TimedOut));
             assert_eq!(
                 resv.lock().resv().wait_interruptible_timeout(usage, 1),

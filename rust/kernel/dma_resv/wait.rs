@@ -17,11 +17,7 @@ use crate::{
     },
     ffi::c_ulong,
     prelude::*,
-    time::{
-        Instant,
-        Jiffies,
-        Monotonic, //
-    },
+    time::Jiffies, //
 };
 
 /// # Waiting
@@ -130,20 +126,5 @@ impl DmaResv {
         outcome_from_c(unsafe {
             bindings::dma_resv_wait_timeout(self.as_raw(), usage as u32, intr, timeout)
         })
-    }
-
-    /// Tells those who signal the fences of `usage`, and of those before it, when they are needed.
-    ///
-    /// It is a hint, e.g. to raise a clock: a fence may be signalled later, and mostly is earlier.
-    ///
-    /// May be called in any context, with the lock held or not, but not from a callback of one of
-    /// the fences. C: `dma_resv_set_deadline()`.
-    #[inline]
-    pub fn set_deadline(&self, usage: Usage, deadline: Instant<Monotonic>) {
-        // SAFETY: By the type invariant, `self.as_raw()` is valid. The deadline is a `ktime_t` of
-        // `CLOCK_MONOTONIC`.
-        unsafe {
-            bindings::dma_resv_set_deadline(self.as_raw(), usage as u32, deadline.as_nanos())
-        };
     }
 }

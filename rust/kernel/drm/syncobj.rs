@@ -27,7 +27,10 @@ use crate::{
         ARef,
         AlwaysRefCounted, //
     },
-    types::Opaque, //
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 use core::ptr::{
     self,
@@ -41,14 +44,15 @@ use core::ptr::{
 ///
 /// It may outlive the file, the device and the module that made it.
 ///
+/// It can be used, and its references be dropped, only by the thread that looked it up or created
+/// it. C takes the sync object's lock with interrupts on, so interrupt handlers and timers must not
+/// use it; what they use has to be [`Send`] or [`Sync`], which this is not. Look it up when a job
+/// is submitted, and put the fence of the job into it then.
+///
 /// # Context
 ///
-/// All but [`fence`](Self::fence) must be called in process context only, which includes that the
-/// reference is dropped there, as the sync object's lock is taken with interrupts on. With it held,
-/// C asks fences for their state, which may run their callbacks. So hold no lock that these take,
-/// and leave sync objects alone in a callback.
-///
-/// Nothing sleeps, unless it says so.
+/// Process context. With the lock held, C queries fences, which may run their callbacks. So hold no
+/// lock that these take. Nothing sleeps, unless it says so.
 ///
 /// # Examples
 ///
@@ -84,15 +88,7 @@ use core::ptr::{
 ///
 /// `self.0` is an initialised `struct drm_syncobj` with a non-zero reference count.
 #[repr(transparent)]
-pub struct SyncObj(Opaque<bindings::drm_syncobj>);
-
-// SAFETY: `struct drm_syncobj` is made to be shared: every operation on it that `SyncObj` offers
-// takes its lock or uses RCU, and its last reference may be dropped by any thread.
-unsafe impl Send for SyncObj {}
-
-// SAFETY: As for `Send`. That no interrupt comes to an operation on top of another one is for the
-// caller, as for locks that are taken with interrupts on.
-unsafe impl Sync for SyncObj {}
+pub struct SyncObj(Opaque<bindings::drm_syncobj>, NotThreadSafe);
 
 // SAFETY: `drm_syncobj_get()` and `drm_syncobj_put()` maintain the reference count of the
 // `struct drm_syncobj`, which is not freed while it is non-zero.
@@ -197,8 +193,8 @@ impl SyncObj {
     /// another `point` were signalled and dropped from the chain, it is a [stub](DmaFence::stub).
     ///
     /// This does not wait for user space to come up with a fence, as
-    /// `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT` has C do: no lock may be held then, and each ioctl
-    /// of a Rust driver is in a section of `drm_dev_enter()`, which counts as one.
+    /// `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT` has C do: no lock may be held then, and a handler
+    /// of a registered device is in a `drm_dev_enter()` section, which counts as one.
     ///
     /// Does not compile for drivers without [`FEAT_SYNCOBJ`]. See [Context](Self#context). C:
     /// `drm_syncobj_find_fence()`.
@@ -461,6 +457,13 @@ mod tests {
         Ok(syncobj.add_point(UnarmedChainNode::new(GFP_KERNEL)?, fence, point)?)
     }
 
+    /// Whether `fence` is made of these, in this order.
+    fn is_made_of(fence: &DmaFence, parts: &[&DmaFence]) -> bool {
+        let same = |(found, part): (ARef<DmaFence>, &&DmaFence)| ptr::eq(&*found, *part);
+
+        fence.unwrap_iter().count() == parts.len() && fence.unwrap_iter().zip(parts).all(same)
+    }
+
     /// Returns how many references there are to a fence.
     fn fence_refs(fence: &DmaFence) -> i32 {
         // SAFETY: `fence` is valid. No other thread knows it.
@@ -620,11 +623,11 @@ mod tests {
 
         let (last, one, two, three) = (find(0)?, find(1)?, find(2)?, find(3)?);
         assert_eq!(one.seqno(), 1);
-        assert!(ptr::eq(one.chain_contained(), &*a));
+        assert!(is_made_of(&one, &[&a]));
         // There is no fence of its own for this point.
         assert!(ptr::eq(&*two, &*three));
         assert_eq!(three.seqno(), 3);
-        assert!(ptr::eq(three.chain_contained(), &*b));
+        assert!(is_made_of(&three, &[&b, &a]));
         assert!(ptr::eq(&*last, &*three));
         assert!(three.is_later_than(&one) == Some(true));
         assert_eq!(find(4).err(), Some(EINVAL));
@@ -705,7 +708,7 @@ mod tests {
 
         // As part of an array, it can be contained. The memory is still good.
         let both = DmaFence::merge(&[&chain, &b])?;
-        assert!(both.is_array());
+        assert!(both.is_container() && !both.is_chain());
         timeline.add_point(refused.node, &both, 2)?;
         let last = timeline.fence().ok_or(EINVAL)?;
         assert_eq!(last.seqno(), 2);

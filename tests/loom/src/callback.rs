@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `DmaFenceCb` and `QueueWork` of `rust/kernel/dma_fence/cb.rs`: what the callback did is known to
-//! who drops it, and is over. There is no ordering but that of the fence's lock.
+//! `DmaFenceCb` of `rust/kernel/dma_fence/cb.rs`: when it is dropped, the callback has returned or
+//! won't be called, and what the callback wrote is seen. There is no ordering but that of the fence's
+//! lock.
 
 use loom::{
     cell::UnsafeCell,
     sync::{
         atomic::{
-            AtomicBool, AtomicUsize,
+            AtomicBool,
             Ordering::{Acquire, Relaxed},
         },
         Mutex,
@@ -28,9 +29,7 @@ struct Callback {
     signaled: AtomicBool,
     /// What is in the `DmaFenceCb`.
     data: UnsafeCell<u32>,
-    done: AtomicBool,
-    /// The references to the work item.
-    items: AtomicUsize,
+    called: AtomicBool,
 }
 
 impl Callback {
@@ -43,24 +42,22 @@ impl Callback {
         }
     }
 
-    /// `DmaFenceCb::func()` and `Enqueue::call()`: the queue takes one reference.
+    /// `func()`.
     fn call(&self) {
         // SAFETY: Loom checks it.
         assert_eq!(self.data.with(|data| unsafe { *data }), 7);
-        self.done.store(true, Relaxed);
+        self.called.store(true, Relaxed);
     }
 
-    /// `DmaFenceCb::drop()`, then `QueueWork::drop()`.
-    fn end(&self, kernel: Kernel) {
+    /// `DmaFenceCb::drop()`, then that of the data. Returns whether it was called.
+    fn end(&self, kernel: Kernel) -> bool {
         if kernel.locks || !self.signaled.load(Acquire) {
             // C's `dma_fence_remove_callback()`.
             *self.registered.lock().unwrap() = false;
         }
-        if !self.done.load(Relaxed) {
-            self.items.fetch_sub(1, Relaxed);
-        }
         // SAFETY: Loom checks it.
         self.data.with_mut(|data| unsafe { *data = 0 });
+        self.called.load(Relaxed)
     }
 }
 
@@ -70,19 +67,16 @@ fn drops(kernel: Kernel) {
             registered: Mutex::new(true),
             signaled: AtomicBool::new(false),
             data: UnsafeCell::new(7),
-            done: AtomicBool::new(false),
-            items: AtomicUsize::new(1),
+            called: AtomicBool::new(false),
         });
         let signaller = {
             let callback = callback.clone();
             thread::spawn(move || callback.signal())
         };
-        callback.end(kernel);
+        let called = callback.end(kernel);
         signaller.join().unwrap();
 
-        // The reference is either given to the queue or put.
-        let queued = callback.done.load(Relaxed) as usize;
-        assert_eq!(callback.items.load(Relaxed), queued);
+        assert_eq!(callback.called.load(Relaxed), called);
     });
 }
 
@@ -100,11 +94,5 @@ fn dropped_without_lock() {
 #[test]
 fn is_the_kernels() {
     let file = "rust/kernel/dma_fence/cb.rs";
-    crate::is_modelled(file, "    fn drop(self: Pin<&mut Self>)", &["self.remove()"]);
-    crate::is_modelled(file, "    fn drop(&mut self)", &["enqueue.done.load(Relaxed)"]);
-    crate::is_modelled(
-        file,
-        "unsafe { DmaFenceCb::<Enqueue>::func",
-        &["self.done.store(done, Relaxed)"],
-    );
+    crate::is_modelled(file, "    fn drop(&mut self)", &["self.remove_raw()"]);
 }

@@ -41,7 +41,7 @@ impl kernel::Module for VgemModule {
 pub(crate) struct VgemDriver;
 
 /// The DRM device of this driver.
-pub(crate) type VgemDevice<Ctx = drm::Normal> = drm::Device<VgemDriver, Ctx>;
+pub(crate) type VgemDevice = drm::Device<VgemDriver>;
 
 pub(crate) struct VgemData {
     /// What others see of the fences.

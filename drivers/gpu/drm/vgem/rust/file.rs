@@ -3,8 +3,7 @@
 use kernel::{
     drm::{
         self,
-        gem::BaseObject,
-        Registered, //
+        gem::BaseObject, //
     },
     prelude::*,
     uapi, //
@@ -37,8 +36,7 @@ impl drm::file::DriverFile for File {
 impl File {
     /// Attaches a new fence to a buffer, and returns its ID.
     pub(crate) fn fence_attach(
-        dev: &VgemDevice<Registered>,
-        _reg_data: &(),
+        dev: &VgemDevice,
         args: &mut uapi::drm_vgem_fence_attach,
         file: &drm::File<Self>,
     ) -> Result<u32> {
@@ -59,8 +57,7 @@ impl File {
 
     /// Signals a fence, and gives up its ID.
     pub(crate) fn fence_signal(
-        _dev: &VgemDevice<Registered>,
-        _reg_data: &(),
+        _dev: &VgemDevice,
         args: &mut uapi::drm_vgem_fence_signal,
         file: &drm::File<Self>,
     ) -> Result<u32> {

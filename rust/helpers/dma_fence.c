@@ -3,12 +3,6 @@
 #include <linux/dma-fence-chain.h>
 #include <linux/dma-fence.h>
 
-__rust_helper struct dma_fence *
-rust_helper_dma_fence_chain_contained(struct dma_fence *fence)
-{
-	return dma_fence_chain_contained(fence);
-}
-
 __rust_helper bool rust_helper_dma_fence_begin_signalling(void)
 {
 	return dma_fence_begin_signalling();
@@ -27,11 +21,6 @@ __rust_helper struct dma_fence *rust_helper_dma_fence_get(struct dma_fence *fenc
 __rust_helper void rust_helper_dma_fence_put(struct dma_fence *fence)
 {
 	dma_fence_put(fence);
-}
-
-__rust_helper bool rust_helper_dma_fence_is_array(struct dma_fence *fence)
-{
-	return dma_fence_is_array(fence);
 }
 
 __rust_helper bool rust_helper_dma_fence_is_chain(struct dma_fence *fence)
