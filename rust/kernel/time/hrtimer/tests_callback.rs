@@ -174,7 +174,9 @@ mod suite {
     #[test]
     fn callback_sets_after_drop() -> Result {
         let timer = Probe::new(|this, ctx| {
-            let handle = this.kept.lock().take();
+            let Some(handle) = this.kept.lock().take() else {
+                return HrTimerRestart::NoRestart;
+            };
             drop(handle);
             ctx.set_expires(Instant::now(), Delta::ZERO);
             let forwarded = ctx.forward_now(SHORT) + ctx.forward(Instant::now(), SHORT);
