@@ -255,7 +255,7 @@ modules() {
 guest_tests() {
 	modules "$1" "$2"
 	mkdir "$2/expect" "$2/kselftest"
-	cp "$top"/expect/*.txt "$2/expect"
+	cp "$top"/expect/*.txt "$top"/expect/mockgpu/*.txt "$2/expect"
 	find "$1/kselftest" -type f -executable -exec cp -t "$2/kselftest" {} +
 	compile -Wno-unused-parameter -static -D_GNU_SOURCE -isystem "$1/usr/include" -I "$linux/tools/testing/selftests" \
 		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" \
