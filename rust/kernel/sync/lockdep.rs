@@ -7,16 +7,14 @@
 //! lock held which that code takes, even if the two don't meet.
 
 /// Returns a map of the class that is chosen by `T`.
-// Not inlined, as it is the address of the name that counts.
+// Not inlined, as lockdep tells classes and names apart by their addresses.
 #[cfg(CONFIG_LOCKDEP)]
 #[inline(never)]
 fn map<T>() -> bindings::lockdep_map {
-    static NAME: [u8; 10] = *b"rust_wait\0";
-
     bindings::lockdep_map {
-        // The key is static, as lockdep wants it. It only uses the address.
+        // It is static, and nothing but its address is used.
         key: core::any::type_name::<T>().as_ptr().cast_mut().cast(),
-        name: (&raw const NAME).cast(),
+        name: c"rust_wait".as_ptr().cast(),
         ..pin_init::zeroed()
     }
 }
