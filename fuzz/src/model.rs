@@ -132,10 +132,10 @@ pub enum Call {
     Create { file: Key, shape: Shape },
     GemClose { file: Key, handle: u32, dumb: bool },
     Offset { file: Key, handle: u32, object: Option<usize> },
-    /// Of `count` pages of the object from `first` on.
+    // Of `count` pages of the object from `first` on.
     Map { of: Fd, object: usize, first: u64, count: u64, how: Map, new: Key },
     Unmap { map: Key },
-    /// Of `count` pages of the map from `first` on, all of which it has. So are these:
+    // Of `count` pages of the map from `first` on, all of which it has.
     UnmapPart { map: Key, first: u64, count: u64 },
     Protect { map: Key, first: u64, count: u64, write: bool },
     Move { map: Key, page: u64, new: Key },
@@ -891,9 +891,8 @@ impl Model {
                 }
                 let first = if self.is(Mutation::OffsetIgnored) { 0 } else { first };
                 let writable = how == Map::ReadWrite;
-                let pages = (first..first + count)
-                    .map(|number| Some(Page { number, writable }))
-                    .collect();
+                let pages =
+                    (first..first + count).map(|number| Some(Page { number, writable })).collect();
                 self.maps.insert(new, Mapping { object, file, may_write, pages });
             }
 
@@ -916,17 +915,15 @@ impl Model {
                 if write && !map.may_write {
                     return Err(Errno::EACCES);
                 }
-                for page in map.pages[first as usize..(first + count) as usize].iter_mut().flatten() {
+                for page in map.pages[first as usize..(first + count) as usize].iter_mut().flatten()
+                {
                     page.writable = write;
                 }
             }
 
             Call::Move { map: from, page, new } => {
                 let map = self.maps.get_mut(&from).ok_or(Errno::EINVAL)?;
-                let moved = Mapping {
-                    pages: vec![map.pages[page as usize].take()],
-                    ..map.clone()
-                };
+                let moved = Mapping { pages: vec![map.pages[page as usize].take()], ..map.clone() };
                 if let Some(file) = moved.file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
                     self.files[file].refs += 1;
                 }
@@ -940,7 +937,9 @@ impl Model {
                 let map = &self.maps[&map];
                 let number = map.page(at).ok_or(Errno::EFAULT)?.number;
                 let at = number * PAGE + at % PAGE;
-                return Ok(Reply::Word(self.objects[map.object].words.get(&at).copied().unwrap_or(0)));
+                return Ok(Reply::Word(
+                    self.objects[map.object].words.get(&at).copied().unwrap_or(0),
+                ));
             }
 
             Call::Write { map, at, word } => {

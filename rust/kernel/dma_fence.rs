@@ -23,7 +23,7 @@
 //!   [`Completion`](crate::sync::Completion), a task and a work item, need no `unsafe` in the
 //!   driver; a function of its own is an `unsafe` implementation of [`DmaFenceCbFunc`].
 //! - [`signalling()`] is the scope of code that fences need to be signalled; lockdep checks it.
-//! - An *array* is a fence that is signalled when several others are, and a *chain* one that is
+//! - An *array* is a fence that is signaled when several others are, and a *chain* one that is
 //!   signalled when a fence and those before it are; both are *containers*. See
 //!   [`DmaFence::new_array`], [`UnarmedChainNode`] and, for what they are made of,
 //!   [`DmaFence::unwrap_iter`].
@@ -194,6 +194,11 @@ mod tests_st_unwrap;
 ///
 /// This is the view of a fence that everyone may have; see the [module documentation] for the
 /// others.
+///
+/// # Context
+///
+/// References may be dropped in any context. The last one frees the fence, and an array or a chain
+/// drops those in it. It does not sleep, and signals nothing.
 ///
 /// # Invariants
 ///

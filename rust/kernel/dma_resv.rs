@@ -130,6 +130,10 @@ impl Usage {
 /// The one of a GEM object is borrowed from it; one that stands by itself comes from
 /// [`DmaResv::new`].
 ///
+/// # Context
+///
+/// Dropping it drops the references to its fences, in any context.
+///
 /// # Invariants
 ///
 /// `self.inner` is an initialised `struct dma_resv`.

@@ -287,6 +287,10 @@ unsafe impl<T: Sync> Sync for Inner<T> {}
 /// Allocate it before the point of no return, and [register](Self::register) it after. It comes
 /// back if the fence is signaled already, and when the callback is [removed](DmaFenceCb::remove),
 /// and can be registered again.
+///
+/// # Context
+///
+/// Dropping it drops `T` and frees the memory, in any context in which `T` may be dropped.
 #[must_use = "a callback has to be registered to be of use"]
 pub struct UnarmedDmaFenceCb<T>(Pin<KBox<Inner<T>>>);
 

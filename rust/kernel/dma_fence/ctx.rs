@@ -48,7 +48,11 @@ const NAME_SIZE: usize = 32;
 /// The names of a driver and of one of its timelines.
 ///
 /// Others see them in debugfs, in traces and, through `SYNC_IOC_FILE_INFO`, in user space, for as
-/// long as a fence is not signalled.
+/// long as a fence is not signaled.
+///
+/// # Context
+///
+/// References may be dropped in any context. The last one frees the memory after a grace period.
 ///
 /// # Invariants
 ///
@@ -197,6 +201,10 @@ impl Emitted {
 /// The memory of a fence to come, with the driver's data `T`.
 ///
 /// Allocate it before the point of no return, and [arm](DmaFenceCtx::arm) it after.
+///
+/// # Context
+///
+/// Dropping it drops `T` and frees the memory, in any context in which `T` may be dropped.
 #[must_use = "a fence has to be armed to be of use"]
 pub struct UnarmedDmaFence<T = ()>(Pin<KBox<Allocation<T>>>);
 
@@ -365,7 +373,7 @@ impl DmaFenceCtx {
 ///
 /// Use [`ARef::from`] to get a reference for others, who never see the data.
 ///
-/// # Dropping and leaking
+/// # Context
 ///
 /// Dropping it signals the fence with [`ECANCELED`], as others may be waiting, and warns in the
 /// kernel log, as it is too late to know that the hardware has let go of the memory. This runs

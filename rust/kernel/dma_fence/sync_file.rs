@@ -29,6 +29,11 @@ use core::ptr::NonNull;
 ///
 /// [install]: Self::install
 ///
+/// # Context
+///
+/// Process context. Dropping it closes the file, which puts the fence, later and where it may
+/// sleep.
+///
 /// # Examples
 ///
 /// ```no_run

@@ -3,8 +3,8 @@
 //! Lockdep annotations for waits that are not for a lock.
 //!
 //! Code that others may wait for is annotated as if it held a lock, of a class that is chosen by a
-//! type; waiting for it, as if that lock were taken. So lockdep reports callers that wait while they
-//! hold a lock which that code takes, even if the two don't meet.
+//! type; waiting for it, as if that lock were taken. So lockdep reports callers that wait with a
+//! lock held which that code takes, even if the two don't meet.
 
 /// Returns a map of the class that is chosen by `T`.
 // Not inlined, as it is the address of the name that counts.

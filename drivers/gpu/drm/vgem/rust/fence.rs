@@ -559,12 +559,12 @@ mod tests {
     fn busy_while_locked() -> Result {
         let client = Client::new()?;
 
-        assert_eq!(client.fences.attach(&client.names, &client.resv, true), Ok(1));
+        let id = client.fences.attach(&client.names, &client.resv, true)?;
         let guard = client.resv.lock();
         assert_eq!(client.attach(), Err(EBUSY));
         drop(guard);
 
-        client.fences.signal(1)
+        client.fences.signal(id)
     }
 
     #[test]
