@@ -13,7 +13,7 @@ SELFTESTS = ROOT / "tools/testing/selftests/drivers/gpu/vgem"
 def sources():
     """The code of the series: {path: text}, the edits by the file that they are of."""
     found = {str(path.relative_to(ROOT)): path.read_text()
-             for top in ("rust", "drivers") for path in (ROOT / top).rglob("*.rs")}
+             for top in ("rust", "drivers", "samples") for path in (ROOT / top).rglob("*.rs")}
     for path in (ROOT / "series").glob("*.patch"):
         for name, diff in re.findall(r"(?ms)^diff --git a/(\S+) .*?\n(.*?)(?=^diff --git|\Z)", path.read_text()):
             lines = re.sub(r"(?m)^-.*\n", "", diff)
