@@ -169,7 +169,7 @@ class Lab(unittest.TestCase):
         bin_ = self.dir / "bin"
         bin_.mkdir()
         for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "rm", "git", "python3",
-                     "sed", "grep", "head", "sort", "tail", "uname", *tools):
+                     "sed", "awk", "grep", "head", "paste", "sort", "tail", "uname", *tools):
             (bin_ / tool).symlink_to(shutil.which(tool))
         (bin_ / "id").write_text("#!/bin/sh\necho 1000\n")
         (bin_ / "id").chmod(0o755)
