@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare series mails tree refresh update clean
+.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -43,11 +43,11 @@ tree: ## make a kernel git tree with one commit for each patch, in TREE=DIR
 refresh: ## take the commits in TREE=DIR back into this repository
 	@scripts/series refresh $(if $(FORCE),--force) "$(TREE)"
 
-check: ## run the kernel's checkers: checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
+check: ## run the kernel's checkers: sizes, messages, checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
 	@scripts/check
 
-bisect: ## build each patch and run KUnit at it; FROM= and TO= limit the patches
-	@FROM="$(FROM)" TO="$(TO)" scripts/bisect
+bisect: ## build each patch and run KUnit at it; PART=, or FROM= and TO=, limit the patches
+	@PART="$(PART)" FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
 kunitconfigs: ## run KUnit with each .kunitconfig of the series alone
 	@scripts/kunitconfigs
@@ -58,8 +58,9 @@ series: OUT = out/series-$(notdir $(BASE:/=))
 series:
 	@scripts/bases "$(BASE)" "$(OUT)"
 else
-series: ## write the patches for `git am` to OUT=out/series; BASE= for another kernel
-	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)"
+series: ## write the patches for `git am` to OUT=out/series, and report their sizes; BASE= for another kernel
+	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)" && \
+		scripts/limits "$(OUT)"
 endif
 
 mails: OUT = out/mails
@@ -86,6 +87,9 @@ faults: ## make each allocation fail in turn, and check for leaks and wrong erro
 
 fuzz: ## make random calls on both drivers for SECONDS=60 each, in KERNEL=guest or debug
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
+
+world: ## run kselftests with huge pages, as 32-bit programs and with io_uring
+	@scripts/world
 
 soak: ## run `make run` with 1,000,000 fences and 200,000 races on each driver, and load
 	@scripts/soak

@@ -20,7 +20,7 @@ use nix::{
     libc,
     poll::{poll, PollFd, PollFlags, PollTimeout},
     sys::{
-        mman::{mmap, mmap_anonymous, mprotect, munmap, MapFlags, ProtFlags},
+        mman::{mmap, mmap_anonymous, mprotect, mremap, munmap, MRemapFlags, MapFlags, ProtFlags},
         signal::{kill, Signal},
         stat::fstat,
         wait::waitpid,
@@ -375,9 +375,49 @@ fn version(file: &File) -> Result<String, Errno> {
 pub struct Mapping {
     start: NonNull<c_void>,
     size: usize,
+    /// Which pages are still there; others may have those that are not.
+    there: Vec<bool>,
 }
 
 impl Mapping {
+    fn new(start: NonNull<c_void>, size: usize) -> Self {
+        Self { start, size, there: vec![true; size.div_ceil(PAGE)] }
+    }
+
+    fn page(&self, page: usize) -> NonNull<c_void> {
+        assert!(self.there[page]);
+        // SAFETY: It is within the map.
+        unsafe { self.start.byte_add(page * PAGE) }
+    }
+
+    /// Unmaps pages that are there.
+    fn unmap(&mut self, first: usize, count: usize) -> Result<(), Errno> {
+        // SAFETY: They are there, and nothing else uses them.
+        unsafe { munmap(self.page(first), count * PAGE) }?;
+        self.there[first..first + count].fill(false);
+        Ok(())
+    }
+
+    fn protect(&self, first: usize, count: usize, write: bool) -> Result<(), Errno> {
+        let mut prot = ProtFlags::PROT_READ;
+        prot.set(ProtFlags::PROT_WRITE, write);
+        // SAFETY: They are there, and what can't be written to is not written to.
+        unsafe { mprotect(self.page(first), count * PAGE, prot) }
+    }
+
+    /// Moves a page to where nothing was before.
+    fn move_page(&mut self, page: usize) -> Result<Self, Errno> {
+        let size = NonZeroUsize::new(PAGE).ok_or(Errno::EINVAL)?;
+        let flags = MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED;
+        // SAFETY: It goes where nothing is yet, and replaces what was just mapped there.
+        let start = unsafe {
+            let room = mmap_anonymous(None, size, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)?;
+            mremap(self.page(page), PAGE, PAGE, flags, Some(room))?
+        };
+        self.there[page] = false;
+        Ok(Self::new(start, PAGE))
+    }
+
     fn word(&self, at: u64) -> *mut u16 {
         let at = at as usize;
         assert!(at.is_multiple_of(2) && at + 2 <= self.size);
@@ -398,8 +438,11 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: It was mapped by `map`, and is not used any more.
-        unsafe { munmap(self.start, self.size) }.expect("a map can be unmapped");
+        for page in 0..self.there.len() {
+            if self.there[page] {
+                self.unmap(page, 1).expect("a map can be unmapped");
+            }
+        }
     }
 }
 
@@ -416,7 +459,7 @@ pub fn map(fd: impl AsFd, size: usize, offset: u64, how: Map) -> Result<Mapping,
     let length = NonZeroUsize::new(size).ok_or(Errno::EINVAL)?;
     // SAFETY: It goes where nothing is yet.
     let start = unsafe { mmap(None, length, prot, flags, fd, offset as libc::off_t) }?;
-    Ok(Mapping { start, size })
+    Ok(Mapping::new(start, size))
 }
 
 /// A thread in `poll()`.
@@ -456,7 +499,7 @@ impl Kernel {
             children: BTreeMap::new(),
             offsets: BTreeMap::new(),
             inodes: Vec::new(),
-            page: Mapping { start, size: PAGE },
+            page: Mapping::new(start, PAGE),
             stalled: 0,
         })
     }
@@ -476,7 +519,7 @@ impl Kernel {
 
     /// Attaches with arguments in memory that can't be written to.
     fn attach_read_only(&self, file: &OwnedFd, args: Attach) -> Result<(), Errno> {
-        let Mapping { start, size } = self.page;
+        let Mapping { start, size, .. } = self.page;
         // SAFETY: Only this function uses the page, which is large enough.
         unsafe {
             mprotect(start, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
@@ -548,14 +591,36 @@ impl Kernel {
                 }
             }
 
-            Call::Map { of, object, size, how, new } => {
+            Call::Map { of, object, first, count, how, new } => {
                 let offset = match of {
                     Fd::Drm(_) => self.offsets[&object],
                     _ => 0,
                 };
+                let page = PAGE as u64;
                 let fd = self.fd(of).ok_or(Errno::EBADF)?;
-                let map = map(fd, size as usize, offset, how)?;
+                let map = map(fd, (count * page) as usize, offset + first * page, how)?;
                 self.maps.insert(new, map);
+            }
+
+            Call::UnmapPart { map: key, first, count } => {
+                let map = self.maps.get_mut(&key).ok_or(Errno::EINVAL)?;
+                map.unmap(first as usize, count as usize)?;
+                if !map.there.contains(&true) {
+                    self.maps.remove(&key);
+                }
+            }
+
+            Call::Protect { map, first, count, write } => {
+                self.maps[&map].protect(first as usize, count as usize, write)?;
+            }
+
+            Call::Move { map: key, page, new } => {
+                let map = self.maps.get_mut(&key).ok_or(Errno::EINVAL)?;
+                let moved = map.move_page(page as usize)?;
+                if !map.there.contains(&true) {
+                    self.maps.remove(&key);
+                }
+                self.maps.insert(new, moved);
             }
 
             Call::Unmap { map } => drop(self.maps.remove(&map)),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 
-use crate::op::{Any, Events, Form, Handle, Id, Map, Nth, Op, Shape, OF_ALL};
+use crate::op::{Any, Events, Form, Handle, Id, Map, Nth, Op, Part, Shape, OF_ALL};
 
 /// Nanoseconds on `CLOCK_MONOTONIC`.
 pub type Time = u64;
@@ -87,10 +87,14 @@ pub enum Mutation {
     SyncInReads,
     /// Pad is not looked at.
     PadIgnored,
+    /// A map of a DMA-BUF begins with its first page, whatever the offset.
+    OffsetIgnored,
+    /// What is left of a map begins with the first page.
+    SplitBegins,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ReadersIgnoreWriters,
         Self::WritersIgnoreReaders,
         Self::ReadersConflict,
@@ -105,6 +109,8 @@ impl Mutation {
         Self::SyncOutHasReaders,
         Self::SyncInReads,
         Self::PadIgnored,
+        Self::OffsetIgnored,
+        Self::SplitBegins,
     ];
 }
 
@@ -126,8 +132,13 @@ pub enum Call {
     Create { file: Key, shape: Shape },
     GemClose { file: Key, handle: u32, dumb: bool },
     Offset { file: Key, handle: u32, object: Option<usize> },
-    Map { of: Fd, object: usize, size: u64, how: Map, new: Key },
+    // Of `count` pages of the object from `first` on.
+    Map { of: Fd, object: usize, first: u64, count: u64, how: Map, new: Key },
     Unmap { map: Key },
+    // Of `count` pages of the map from `first` on, all of which it has.
+    UnmapPart { map: Key, first: u64, count: u64 },
+    Protect { map: Key, first: u64, count: u64, write: bool },
+    Move { map: Key, page: u64, new: Key },
     Read { map: Key, at: u64 },
     Write { map: Key, at: u64, word: u16 },
     Export { file: Key, handle: u32, flags: u32, new: Key },
@@ -267,12 +278,53 @@ struct Sync {
     fences: BTreeMap<FenceKey, u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Mapping {
     object: ObjectKey,
     /// If it was mapped by a VGEM file.
     file: Option<usize>,
+    /// It may be made writable.
+    may_write: bool,
+    /// What is where, if it was not unmapped.
+    pages: Vec<Option<Page>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    /// Which one of the object it is.
+    number: u64,
     writable: bool,
+}
+
+impl Mapping {
+    fn page(&self, at: u64) -> Option<Page> {
+        self.pages[(at / PAGE) as usize]
+    }
+
+    /// The pages that are there.
+    fn there(&self) -> Vec<u64> {
+        let there = |page: &u64| self.pages[*page as usize].is_some();
+        (0..self.pages.len() as u64).filter(there).collect()
+    }
+
+    /// A part of the pages, up to the first one that is not there.
+    fn run(&self, part: Part) -> (u64, u64) {
+        let there = self.there();
+        let (first, count) = parts(part, there.len() as u64);
+        let first = there[first as usize];
+        let run = (first..).zip(&there[there.binary_search(&first).unwrap_or(0)..]);
+        (first, run.take(count as usize).take_while(|(page, there)| page == *there).count() as u64)
+    }
+}
+
+/// The beginning and the length of a part of so many pages.
+fn parts(part: Part, pages: u64) -> (u64, u64) {
+    let part = u64::from(part);
+    let first = part % pages;
+    match part {
+        0 => (0, pages),
+        _ => (first, 1 + part / pages % (pages - first)),
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -382,7 +434,7 @@ impl Model {
                 let handle = self.handle_of(file, handle);
                 Call::Offset { file, handle, object: self.file(file).handles.get(&handle).copied() }
             }
-            Op::MapFile { file, object, how } => {
+            Op::MapFile { file, object, how, part } => {
                 room(self.maps.len())?;
                 let alive: Vec<_> = (0..self.objects.len())
                     .filter(|object| self.objects[*object].offset && self.alive(*object))
@@ -390,21 +442,30 @@ impl Model {
                 let nth = usize::from(object).checked_rem(alive.len())?;
                 let object = alive[nth];
                 let has = |file: &File| file.handles.values().any(|held| *held == object);
-                Call::Map {
-                    of: Fd::Drm(self.pick_file(file, has)?),
-                    object,
-                    size: self.objects[object].size,
-                    how,
-                    new,
-                }
+                let of = Fd::Drm(self.pick_file(file, has)?);
+                self.map_part(of, object, how, part, new)
             }
-            Op::MapBuf { buf, how } => {
+            Op::MapBuf { buf, how, part } => {
                 room(self.maps.len())?;
                 let buf = pick(&self.buf, buf)?;
-                let object = self.buf[&buf];
-                Call::Map { of: Fd::Buf(buf), object, size: self.objects[object].size, how, new }
+                self.map_part(Fd::Buf(buf), self.buf[&buf], how, part, new)
             }
             Op::Unmap { map } => Call::Unmap { map: pick(&self.maps, map)? },
+            Op::UnmapPart { map, part } => {
+                let map = pick(&self.maps, map)?;
+                let (first, count) = self.maps[&map].run(part);
+                Call::UnmapPart { map, first, count }
+            }
+            Op::Protect { map, part, write } => {
+                let map = pick(&self.maps, map)?;
+                let (first, count) = self.maps[&map].run(part);
+                Call::Protect { map, first, count, write }
+            }
+            Op::Move { map, part } => {
+                room(self.maps.len())?;
+                let map = pick(&self.maps, map)?;
+                Call::Move { map, page: self.maps[&map].run(part).0, new }
+            }
             Op::Read { map, at } => {
                 let map = pick(&self.maps, map)?;
                 let at = self.at(map, at);
@@ -413,9 +474,7 @@ impl Model {
             Op::Write { map, at, word } => {
                 let map = pick(&self.maps, map)?;
                 let at = self.at(map, at);
-                if !self.maps[&map].writable {
-                    return None;
-                }
+                self.maps[&map].page(at).filter(|page| page.writable)?;
                 Call::Write { map, at, word }
             }
             Op::Export { file, handle, flags } => {
@@ -495,6 +554,13 @@ impl Model {
         })
     }
 
+    fn map_part(&self, of: Fd, object: ObjectKey, how: Map, part: Part, new: Key) -> Call {
+        let pages = self.objects[object].size / PAGE;
+        // A part of one page more may be there.
+        let (first, count) = parts(if how == Map::TooLong { 0 } else { part }, pages);
+        Call::Map { of, object, first, count, how, new }
+    }
+
     /// One of the files that are good, if there is one.
     fn pick_file(&self, nth: Nth, good: impl Fn(&File) -> bool) -> Option<Key> {
         let good: BTreeMap<Key, ()> = (self.drm.iter())
@@ -527,9 +593,9 @@ impl Model {
 
     /// Few places, so that they are met again, but in each page.
     fn at(&self, map: Key, at: u16) -> u64 {
-        let pages = self.objects[self.maps[&map].object].size / PAGE;
-        let at = u64::from(at);
-        at % pages * PAGE + [0, 2, 2046, 4094][(at / pages % 4) as usize]
+        let there = self.maps[&map].there();
+        let (at, pages) = (usize::from(at), there.len());
+        there[at % pages] * PAGE + [0, 2, 2046, 4094][at / pages % 4]
     }
 
     fn file(&self, fd: Key) -> &File {
@@ -791,12 +857,14 @@ impl Model {
                 self.objects[object].offset = true;
             }
 
-            Call::Map { of, object, how, new, .. } => {
+            Call::Map { of, object, first, count, how, new } => {
                 let mut file = None;
+                let mut may_write = true;
                 match of {
                     Fd::Drm(fd) => {
                         let held = self.file(fd).handles.values().any(|held| *held == object);
-                        if how == Map::TooLong {
+                        // Only the first page has an offset that leads to the object.
+                        if how == Map::TooLong || first != 0 {
                             return Err(Errno::EINVAL);
                         }
                         if !held {
@@ -805,8 +873,8 @@ impl Model {
                         file = Some(self.drm[&fd]);
                     }
                     Fd::Buf(_) => {
-                        let writable = self.objects[object].buf.is_some_and(|buf| buf.writable);
-                        if !writable && matches!(how, Map::ReadWrite | Map::TooLong) {
+                        may_write = self.objects[object].buf.is_some_and(|buf| buf.writable);
+                        if !may_write && matches!(how, Map::ReadWrite | Map::TooLong) {
                             return Err(Errno::EACCES);
                         }
                         if how == Map::TooLong {
@@ -821,24 +889,63 @@ impl Model {
                 if let Some(file) = file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
                     self.files[file].refs += 1;
                 }
-                self.maps.insert(new, Mapping { object, file, writable: how == Map::ReadWrite });
+                let first = if self.is(Mutation::OffsetIgnored) { 0 } else { first };
+                let writable = how == Map::ReadWrite;
+                let pages =
+                    (first..first + count).map(|number| Some(Page { number, writable })).collect();
+                self.maps.insert(new, Mapping { object, file, may_write, pages });
             }
 
-            Call::Unmap { map } => {
-                let map = self.maps.remove(&map).ok_or(Errno::EINVAL)?;
-                if let Some(file) = map.file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
-                    self.put_file(file, now);
+            Call::Unmap { map } => self.unmap(map, now),
+
+            Call::UnmapPart { map, first, count } => {
+                let pages = &mut self.maps.get_mut(&map).ok_or(Errno::EINVAL)?.pages;
+                pages[first as usize..(first + count) as usize].fill(None);
+                if self.mutation == Some(Mutation::SplitBegins) {
+                    let rest = pages[(first + count) as usize..].iter_mut().flatten();
+                    rest.zip(0..).for_each(|(page, number)| page.number = number);
+                }
+                if self.maps[&map].there().is_empty() {
+                    self.unmap(map, now);
+                }
+            }
+
+            Call::Protect { map, first, count, write } => {
+                let map = self.maps.get_mut(&map).ok_or(Errno::EINVAL)?;
+                if write && !map.may_write {
+                    return Err(Errno::EACCES);
+                }
+                for page in map.pages[first as usize..(first + count) as usize].iter_mut().flatten()
+                {
+                    page.writable = write;
+                }
+            }
+
+            Call::Move { map: from, page, new } => {
+                let map = self.maps.get_mut(&from).ok_or(Errno::EINVAL)?;
+                let moved = Mapping { pages: vec![map.pages[page as usize].take()], ..map.clone() };
+                if let Some(file) = moved.file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
+                    self.files[file].refs += 1;
+                }
+                self.maps.insert(new, moved);
+                if self.maps[&from].there().is_empty() {
+                    self.unmap(from, now);
                 }
             }
 
             Call::Read { map, at } => {
-                let words = &self.objects[self.maps[&map].object].words;
-                return Ok(Reply::Word(words.get(&at).copied().unwrap_or(0)));
+                let map = &self.maps[&map];
+                let number = map.page(at).ok_or(Errno::EFAULT)?.number;
+                let at = number * PAGE + at % PAGE;
+                return Ok(Reply::Word(
+                    self.objects[map.object].words.get(&at).copied().unwrap_or(0),
+                ));
             }
 
             Call::Write { map, at, word } => {
-                let object = self.maps[&map].object;
-                self.objects[object].words.insert(at, word);
+                let map = &self.maps[&map];
+                let number = map.page(at).ok_or(Errno::EFAULT)?.number;
+                self.objects[map.object].words.insert(number * PAGE + at % PAGE, word);
             }
 
             Call::Export { file, handle, flags, new } => {
@@ -996,6 +1103,13 @@ impl Model {
         Ok(Reply::Done)
     }
 
+    fn unmap(&mut self, map: Key, now: Time) {
+        let file = self.maps.remove(&map).and_then(|map| map.file);
+        if let Some(file) = file.filter(|_| !self.is(Mutation::MapKeepsNothing)) {
+            self.put_file(file, now);
+        }
+    }
+
     fn attach(
         &mut self,
         (fd, handle): (Key, u32),
@@ -1091,8 +1205,12 @@ impl Model {
         polls(&mut calls);
         for (map, mapping) in &self.maps {
             let map = *map;
-            for at in self.objects[mapping.object].words.keys() {
-                calls.push(Call::Read { map, at: *at });
+            for (page, there) in mapping.pages.iter().enumerate() {
+                let Some(there) = there else { continue };
+                let words = there.number * PAGE..(there.number + 1) * PAGE;
+                for (at, _) in self.objects[mapping.object].words.range(words) {
+                    calls.push(Call::Read { map, at: page as u64 * PAGE + at % PAGE });
+                }
             }
         }
         for child in self.children.keys() {

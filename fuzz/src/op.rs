@@ -13,6 +13,9 @@ use crate::model::ROOM;
 /// The Nth of what there is, or of those of them that are good for the operation.
 pub type Nth = u8;
 
+/// Some of the pages that there are: where they begin and how many. 0 is all of them.
+pub type Part = u16;
+
 /// This one is of all that there are, also for what can't be done to it.
 pub const OF_ALL: Nth = 7;
 
@@ -44,13 +47,33 @@ pub enum Op {
         file: Nth,
         object: Nth,
         how: Map,
+        #[serde(default)]
+        part: Part,
     },
     MapBuf {
         buf: Nth,
         how: Map,
+        #[serde(default)]
+        part: Part,
     },
     Unmap {
         map: Nth,
+    },
+    /// Unmaps a part of a map, which splits it.
+    UnmapPart {
+        map: Nth,
+        part: Part,
+    },
+    /// Protects a part of a map, or makes it writable.
+    Protect {
+        map: Nth,
+        part: Part,
+        write: bool,
+    },
+    /// Moves one page of a map elsewhere, which makes a map of its own.
+    Move {
+        map: Nth,
+        part: Part,
     },
     Read {
         map: Nth,
@@ -256,6 +279,10 @@ fn map() -> impl Strategy<Value = Map> + Clone {
     ]
 }
 
+fn part() -> impl Strategy<Value = Part> + Clone {
+    any::<u16>()
+}
+
 fn form() -> impl Strategy<Value = Form> + Clone {
     prop_oneof![
         12 => Just(Form::Plain),
@@ -311,10 +338,15 @@ fn op() -> impl Strategy<Value = Op> + Clone {
         4 => (nth(), handle(), any::<bool>())
             .prop_map(|(file, handle, dumb)| Op::GemClose { file, handle, dumb }),
         5 => (nth(), handle()).prop_map(|(file, handle)| Op::Offset { file, handle }),
-        6 => (nth(), nth(), map())
-            .prop_map(|(file, object, how)| Op::MapFile { file, object, how }),
-        5 => (nth(), map()).prop_map(|(buf, how)| Op::MapBuf { buf, how }),
+        6 => (nth(), nth(), map(), prop_oneof![3 => Just(0), 1 => part()])
+            .prop_map(|(file, object, how, part)| Op::MapFile { file, object, how, part }),
+        5 => (nth(), map(), prop_oneof![1 => Just(0), 1 => part()])
+            .prop_map(|(buf, how, part)| Op::MapBuf { buf, how, part }),
         3 => nth().prop_map(|map| Op::Unmap { map }),
+        2 => (nth(), part()).prop_map(|(map, part)| Op::UnmapPart { map, part }),
+        3 => (nth(), part(), any::<bool>())
+            .prop_map(|(map, part, write)| Op::Protect { map, part, write }),
+        1 => (nth(), part()).prop_map(|(map, part)| Op::Move { map, part }),
         5 => (nth(), any::<u16>()).prop_map(|(map, at)| Op::Read { map, at }),
         6 => (nth(), any::<u16>(), any::<u16>())
             .prop_map(|(map, at, word)| Op::Write { map, at, word }),

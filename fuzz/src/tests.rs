@@ -281,7 +281,7 @@ fn a_file_signals_when_its_last_user_goes() {
         .is(attach(0, 1, 1), Reply::Fence(1));
 
     // A map keeps the file, too.
-    let map = Op::MapFile { file: 0, object: 0, how: Map::ReadWrite };
+    let map = Op::MapFile { file: 0, object: 0, how: Map::ReadWrite, part: 0 };
     let offset = Op::Offset { file: 0, handle: Handle::Raw(1) };
     told.is(offset, Reply::Done)
         .is(map, Reply::Done)
@@ -390,14 +390,58 @@ fn words_are_the_buffers() {
     let mut told = new();
     told.open().create(0, 1).is(export(0, 1), Reply::Buf(1));
     for how in [Map::ReadWrite, Map::ReadOnly] {
-        told.is(Op::MapBuf { buf: 0, how }, Reply::Done);
+        told.is(Op::MapBuf { buf: 0, how, part: 0 }, Reply::Done);
     }
     told.is(Op::Write { map: 0, at: 0, word: 7 }, Reply::Done)
         .is(Op::Read { map: 1, at: 0 }, Reply::Word(7))
         .is(Op::Read { map: 1, at: 1 }, Reply::Word(0));
     assert_eq!(told.model.call(Op::Write { map: 1, at: 0, word: 7 }), None);
-    let map = |how| Op::MapBuf { buf: 0, how };
+    let map = |how| Op::MapBuf { buf: 0, how, part: 0 };
     told.fails(map(Map::Private), Errno::EINVAL).fails(map(Map::TooLong), Errno::EINVAL);
+}
+
+/// Two pages of four from the second on, without the first of them.
+#[test]
+fn a_part_of_a_map_is_of_the_same_pages() {
+    let mut told = new();
+    let shape = Shape { width: 1024, height: 4, bpp: 32 };
+    let buffer = Reply::Buffer { handle: 1, pitch: 4096, size: 4 * 4096 };
+    let whole = Op::MapBuf { buf: 0, how: Map::ReadWrite, part: 0 };
+    let part = Op::MapBuf { buf: 0, how: Map::ReadWrite, part: 1 + 4 };
+    told.open()
+        .is(Op::Create { file: 0, shape }, buffer)
+        .is(export(0, 1), Reply::Buf(1))
+        .is(whole, Reply::Done)
+        .is(part, Reply::Done)
+        .is(Op::Write { map: 0, at: 1, word: 5 }, Reply::Done)
+        .is(Op::Write { map: 0, at: 2, word: 6 }, Reply::Done)
+        .is(Op::Read { map: 1, at: 0 }, Reply::Word(5))
+        .is(Op::Read { map: 1, at: 1 }, Reply::Word(6))
+        .is(Op::UnmapPart { map: 1, part: 4 }, Reply::Done)
+        .is(Op::Read { map: 1, at: 0 }, Reply::Word(6))
+        .is(Op::Protect { map: 1, part: 0, write: false }, Reply::Done);
+    assert_eq!(told.model.call(Op::Write { map: 1, at: 0, word: 7 }), None);
+    told.is(Op::Move { map: 0, part: 2 }, Reply::Done)
+        .is(Op::Read { map: 2, at: 0 }, Reply::Word(6))
+        .is(Op::Read { map: 0, at: 1 }, Reply::Word(5))
+        .is(Op::Read { map: 0, at: 2 }, Reply::Word(0))
+        .is(Op::UnmapPart { map: 2, part: 0 }, Reply::Done);
+    let there = |told: &Told| told.model.clone().call(Op::Unmap { map: 2 });
+    assert_eq!(there(&told), told.model.clone().call(Op::Unmap { map: 0 }));
+
+    // The offset of a page is that of no object.
+    let offset = Op::Offset { file: 0, handle: Handle::Raw(1) };
+    let map = |part| Op::MapFile { file: 0, object: 0, how: Map::ReadWrite, part };
+    told.is(offset, Reply::Done).fails(map(1), Errno::EINVAL).is(map(4), Reply::Done);
+
+    // What was exported to be read only stays so.
+    let mut told = new();
+    let export = Op::Export { file: 0, handle: Handle::Raw(1), flags: 0 };
+    told.open()
+        .create(0, 1)
+        .is(export, Reply::Buf(1))
+        .is(Op::MapBuf { buf: 0, how: Map::ReadOnly, part: 0 }, Reply::Done)
+        .fails(Op::Protect { map: 0, part: 0, write: true }, Errno::EACCES);
 }
 
 #[test]
@@ -446,6 +490,9 @@ fn sequences_reach_everything() {
         ("GemClose", "Done EACCES EINVAL"),
         ("Offset", "Done EACCES ENOENT"),
         ("Map", "Done EACCES EINVAL"),
+        ("UnmapPart", "Done"),
+        ("Protect", "Done"),
+        ("Move", "Done"),
         ("Read", "Word"),
         ("Write", "Done"),
         ("Export", "Buf ENOENT EINVAL"),

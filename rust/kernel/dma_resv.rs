@@ -14,7 +14,7 @@
 //! which may take `mmap_lock`; and neither to lock nor to allocate where a fence waits to be
 //! signalled.
 //!
-//! To lock several objects at once, see [`acquire()`].
+//! To lock several objects at once, see [`lock_many()`] and [`acquire()`].
 //!
 //! # Examples
 //!
@@ -69,6 +69,8 @@ use core::ptr;
 mod acquire;
 pub use self::acquire::{
     acquire,
+    lock_many,
+    lock_many_interruptible,
     DmaResvAcquireCtx,
     DmaResvLocks, //
 };

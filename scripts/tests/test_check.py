@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of check-report and check-links, with what the checkers really say."""
+"""Tests of check-report, check-links and limits, with what the checkers really say."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,65 @@ class Check(unittest.TestCase):
         self.assertIn("the link ../rust/fence.html#old leads to no such place", out)
         self.assertIn("there is no rust/kernel/gone.rs", out)
         self.assertIn("there is no Documentation/gone.rst", out)
+
+    def limits(self, *patches, part="core"):
+        """Run it on patches (subject, body, {path: lines added}); return what it complains of."""
+        shutil.rmtree(self.dir / "mails")
+        self.file(f"mails/01-{part}/0000-cover-letter.patch", "Subject: [PATCH 0/9] cover\n\nFix it.\n")
+        for number, (subject, body, files) in enumerate(patches, 1):
+            diff = "".join(f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n"
+                           f"+++ b/{path}\n@@ -0,0 +1,{count} @@\n" + "+x\n" * count
+                           for path, count in files.items())
+            self.file(f"mails/01-{part}/{number:04}-x.patch", "Content-Type: text/plain; charset=UTF-8\n"
+                      f"Subject: [PATCH {number}/9] {subject}\n\n{body}\n---\n stat\n\n{diff}-- \n2.47\n")
+        status, self.out = self.run_(SCRIPTS / "limits", "mails")
+        self.assertEqual(status, 0, self.out)
+        return re.findall(r"(?m)^error: (.*)", self.out)
+
+    def test_limits(self):
+        self.assertEqual(self.limits(("rust: a", "Body.", {"rust/a.rs": 499, "rust/b.c": 1}),
+                                     ("rust: test\n a", "Body.", {"rust/a.rs": 3, "rust/a/tests.rs": 797})), [])
+        self.assertEqual(self.out, "01-core: 2 patches, 503 lines and 797 of tests\n"
+                         "    500     0  0001 rust: a\n      3   797  0002 rust: test a\n"
+                         "on: 2 patches in 1 parts\n")
+
+    def test_limit_of_lines(self):
+        self.assertEqual(self.limits(("rust: a", "Body.", {"rust/a.rs": 500, "b.rs": 1})),
+                         ["core: rust: a: 501 changed lines, more than 500"])
+        for path in ("rust/a/tests.rs", "rust/a/tests_race.rs", "tools/testing/selftests/a.c", "lib/a_kunit.c"):
+            self.assertEqual(self.limits(("a", "Body.", {path: 800}),
+                                         ("b", "Body.", {path: 781, "rust/a.rs": 20}),
+                                         ("c", "Body.", {path: 480, "rust/a.rs": 21}),
+                                         ("d", "Body.", {"rust/latests.rs": 501})),
+                             ["core: b: 801 changed lines, more than 800 of tests",
+                              "core: c: 501 changed lines, more than 500",
+                              "core: d: 501 changed lines, more than 500"])
+
+    def test_limit_of_patches(self):
+        patches = [(f"rust: {number}", "Body.", {"a": 1}) for number in range(16)]
+        self.assertEqual(self.limits(*patches[1:]), [])
+        self.assertEqual(self.limits(*patches), ["core: 16 patches, more than 15"])
+
+    def test_fix_without_fixes(self):
+        fixes = [("a: fix b", "Body."), ("a: b", "Fix the\nthing."), ("a", "This\nfixes b."),
+                 ("a: fix b", "Body.\n\nFixes: 0123 (\"a\")"), ("Fix b", "Body\n\nFixes: later")]
+        self.assertEqual(self.limits(*(fix + ({"a": 1},) for fix in fixes)),
+                         [f"core: {subject}: it fixes something, and has no Fixes: with a commit"
+                          for subject, _ in fixes])
+        self.assertEqual(self.limits(("a: fix b", 'Body.\n\nFixes: 0123456789ab ("a: add b")', {"a": 1}),
+                                     ("a: b", "A prefix, fixed in size.", {"a": 1})), [])
+
+    def test_message_without_body(self):
+        for body in ("", 'Link: https://a/\nFixes: 0123456789ab ("a: add b")'):
+            self.assertEqual(self.limits(("a: b", body, {"a": 1})), ["core: a: b: the message has no body"])
+
+    def test_limits_in_the_report(self):
+        self.limits(("rust: error: a", "Body.", {"a": 501}))
+        self.file("results/limits", self.out)
+        status, out = self.report("")
+        self.assertEqual((status, out.splitlines()[-1]), (1, "limits: error: core: rust: error: a: "
+                                                          "501 changed lines, more than 500"))
+        self.assertEqual(self.report("limits\terror: a: \\d+ changed lines\tto be split\n")[0], 0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ SELFTESTS = ROOT / "tools/testing/selftests/drivers/gpu/vgem"
 def sources():
     """The code of the series: {path: text}, the edits by the file that they are of."""
     found = {str(path.relative_to(ROOT)): path.read_text()
-             for top in ("rust", "drivers") for path in (ROOT / top).rglob("*.rs")}
+             for top in ("rust", "drivers", "samples") for path in (ROOT / top).rglob("*.rs")}
     for path in (ROOT / "series").glob("*.patch"):
         for name, diff in re.findall(r"(?ms)^diff --git a/(\S+) .*?\n(.*?)(?=^diff --git|\Z)", path.read_text()):
             lines = re.sub(r"(?m)^-.*\n", "", diff)
@@ -40,9 +40,7 @@ def kunit():
 
 
 def selftests():
-    makefile = (SELFTESTS / "Makefile").read_text().replace("\\\n", " ")
-    programs = re.search(r"(?m)^TEST_GEN_PROGS := (.*)$", makefile)[1].split()
-    texts = {name: (SELFTESTS / f"{name}.c").read_text() for name in programs}
+    texts = {path.stem: path.read_text() for path in SELFTESTS.glob("vgem_*.c")}
     return {name: set(re.findall(r"(?m)^TEST_F(?:_TIMEOUT)?\(\w+, (\w+)", text)) | {"main"}
             for name, text in texts.items() if re.search("TEST_HARNESS_MAIN|ksft_test_result", text)}
 

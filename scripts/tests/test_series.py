@@ -3,13 +3,17 @@
 
 import email
 import email.policy
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import traceback
 import unittest
 import unittest.mock
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parent.parent / "series"
@@ -19,6 +23,43 @@ ENV = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {
     "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_AUTHOR_NAME": "A Üser", "GIT_AUTHOR_EMAIL": "user@example.org",
     "GIT_COMMITTER_NAME": "A Üser", "GIT_COMMITTER_EMAIL": "user@example.org"}
+
+# Loaded once: to start Python for each of some hundred runs takes longer than the tests.
+series = importlib.util.module_from_spec(importlib.util.spec_from_loader(
+    "series", SourceFileLoader("series", str(SCRIPT))))
+sys.modules["series"] = series
+sys.dont_write_bytecode = True
+series.__spec__.loader.exec_module(series)
+
+
+def run_main(root, args):
+    """Run the tool in a child that has it loaded; return its status, stdout and stderr."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                sys.stdout, sys.stderr = (open(fd, "w", encoding="utf-8") for fd in (1, 2))
+                os.environ.clear()
+                os.environ.update(ENV)
+                tempfile.tempdir = None  # Look at TMPDIR again.
+                series.ROOT, sys.argv = root, ["series", *args]
+                series.main()
+                status = 0
+            except SystemExit as end:
+                print(end, file=sys.stderr)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0)
+        err.seek(0)
+        return status, out.read().decode(), err.read().decode()
 
 
 def git(where, *args, check=True):
@@ -43,22 +84,24 @@ class SeriesTest(unittest.TestCase):
     """A project with three patches: overlay and edit, overlay alone, edit alone. The
     first two are one part, the last one is another."""
 
-    template = None
+    templates = {}
 
     def setUp(self):
         temp = tempfile.TemporaryDirectory()
         self.addCleanup(temp.cleanup)
         self.use(Path(temp.name))
-        if not SeriesTest.template:
-            # Made once, then copied for each test.
-            SeriesTest.template = tempfile.TemporaryDirectory()
-            unittest.addModuleCleanup(SeriesTest.template.cleanup)
-            self.make_linux(self.linux, LINES)
-            self.make_project()
-            shutil.copytree(self.temp, SeriesTest.template.name, dirs_exist_ok=True)
-            return
-        shutil.copytree(SeriesTest.template.name, self.temp, dirs_exist_ok=True)
-        put(self.tree / ".git/objects/info/alternates", f"{self.linux}/.git/objects\n")
+        self.copy(type(self).make)
+
+    def copy(self, make):
+        """Have what the function `make` makes: it does so once."""
+        if make in self.templates:
+            shutil.copytree(self.templates[make].name, self.temp, dirs_exist_ok=True)
+            put(self.tree / ".git/objects/info/alternates", f"{self.linux}/.git/objects\n")
+        else:
+            make(self)
+            self.templates[make] = tempfile.TemporaryDirectory()
+            unittest.addModuleCleanup(self.templates[make].cleanup)
+            shutil.copytree(self.temp, self.templates[make].name, dirs_exist_ok=True)
 
     def use(self, temp):
         self.temp, self.tree = temp, temp / "tree"
@@ -73,7 +116,8 @@ class SeriesTest(unittest.TestCase):
         commit(path, "Linux")
         git(path, "tag", "base")
 
-    def make_project(self):
+    def make(self):
+        self.make_linux(self.linux, LINES)
         (self.project / "scripts").mkdir(parents=True)
         shutil.copy(SCRIPT, self.project / "scripts/series")
         git(self.project, "init", "-q")
@@ -116,12 +160,11 @@ class SeriesTest(unittest.TestCase):
         command, *rest = map(str, args)
         if command != "refresh":
             rest = ["--linux", str(linux or self.linux), *rest]
-        done = subprocess.run([self.project / "scripts/series", command, *rest], env=ENV,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              encoding="utf-8", check=False)
-        self.assertEqual(done.returncode, status, done.stderr)
-        self.assertNotIn("Traceback", done.stderr)
-        return done.stderr if status else done.stdout
+        found, out, err = run_main(self.project, [command, *rest])
+        self.assertEqual(found, status, err)
+        self.assertNotIn("Traceback", err)
+        self.notes = err
+        return err if status else out
 
     def run_refresh(self, *args, status=0):
         return self.run_series("refresh", self.tree, *args, status=status)
@@ -164,10 +207,9 @@ class Files(SeriesTest):
         self.assertTrue(os.access(self.project / "tools/run.sh", os.X_OK))
 
     def test_temporary_files_are_gone(self):
-        before = set(os.listdir(tempfile.gettempdir()))
-        self.run_series("roundtrip")
-        after = set(os.listdir(tempfile.gettempdir()))
-        self.assertFalse({name for name in after - before if name.startswith("rustgem-")})
+        with tempfile.TemporaryDirectory() as temp, unittest.mock.patch.dict(ENV, TMPDIR=temp):
+            self.run_series("roundtrip")
+            self.assertEqual(os.listdir(temp), [])
 
 
 class Check(SeriesTest):
@@ -358,12 +400,13 @@ class Export(SeriesTest):
         out = self.temp / "out"
         put(out / "3-old/0001-old.patch", "")
         put(out / "4-old/notes", "")
-        names = self.run_series("export", "-o", out).split()
+        self.run_series("export", "-o", out)
+        names = sorted(map(str, out.rglob("*.patch")))
         self.assertEqual(names, [str(out / name) for name in (
-            "1-fence/0000-cover-letter.patch", "1-fence/0001-rust-fences-na-ve-Gr-e.patch",
-            "1-fence/0002-tools-add-a-script.patch",
-            "2-edit/0000-cover-letter.patch", "2-edit/0001-rust-edit-alone.patch")])
-        self.assertEqual(sorted(os.listdir(out)), ["1-fence", "2-edit", "4-old"])
+            "01-fence/0000-cover-letter.patch", "01-fence/0001-rust-fences-na-ve-Gr-e.patch",
+            "01-fence/0002-tools-add-a-script.patch",
+            "02-edit/0000-cover-letter.patch", "02-edit/0001-rust-edit-alone.patch")])
+        self.assertEqual(sorted(os.listdir(out)), ["01-fence", "02-edit", "4-old"])
         mails = [Path(name).read_text(encoding="utf-8") for name in names]
         subjects = [email.message_from_string(mail, policy=email.policy.default)["Subject"]
                     for mail in mails]
@@ -396,7 +439,7 @@ class Export(SeriesTest):
         words, change = cover.read_text(encoding="utf-8").split("\n\nchange-id: ")
         cover.write_text(f"{words}\n---\nChanges: none.\n\nchange-id: {change}", encoding="utf-8")
         self.run_series("export", "-o", self.temp / "out")
-        mail = (self.temp / "out/2-edit/0000-cover-letter.patch").read_text(encoding="utf-8")
+        mail = (self.temp / "out/02-edit/0000-cover-letter.patch").read_text(encoding="utf-8")
         self.assertRegex(mail, "This is part 2 of 2[^@]*edit, this one\n---\nChanges: none")
 
     def test_failure_keeps_the_old_ones(self):
@@ -553,7 +596,7 @@ class Mailing(SeriesTest):
         start = "rustgem-base"
         for number, part in enumerate(("fence", "edit"), 1):
             git(self.tree, "format-patch", "-q", "--cover-letter", "--suffix=.eml", "-o",
-                self.temp / f"mails/{number}-{part}", f"{start}..b4/rustgem-{part}")
+                self.temp / f"mails/{number:02}-{part}", f"{start}..b4/rustgem-{part}")
             start = f"b4/rustgem-{part}"
         return sorted((self.temp / "mails").rglob("*.eml"))
 
@@ -582,7 +625,7 @@ class Roundtrip(SeriesTest):
     def test_tampered_diff(self):
         path = self.patch(1)
         path.write_text(path.read_text(encoding="utf-8") + "stray\n", encoding="utf-8")
-        self.assert_fails("roundtrip", says=["would change", path.name])
+        self.assert_fails("roundtrip", says=["`make refresh` would change", path.name])
 
     def test_tampered_subject(self):
         path = self.patch(3)
@@ -600,6 +643,201 @@ class Roundtrip(SeriesTest):
         other = self.temp / "other"
         self.make_linux(other, "a new first line\n" + LINES)
         self.run_series("roundtrip", linux=other)
+
+
+class LaterEdits(SeriesTest):
+    """Patches 4 to 6 add a file and then edit it twice."""
+    FILE = "rust/layer.rs"
+
+    def make(self):
+        self.copy(SeriesTest.make)
+        put(self.tree / self.FILE, LINES)
+        commit(self.tree, "rust: layer")
+        self.replace(self.tree, "line 10", "line ten", "line 30", "line thirty", "thirty and a half")
+        commit(self.tree, "rust: edit layer")
+        self.replace(self.tree, "line 20", "line twenty")
+        commit(self.tree, "rust: edit layer again")
+        self.run_refresh()
+
+    def replace(self, root, *lines):
+        """Replace lines of the file: the first one by the second, and so on; what is left is
+        put after the last one."""
+        path = root / self.FILE
+        content = path.read_text()
+        for old, new in zip(lines[::2], lines[1::2]):
+            self.assertIn(f"{old}\n", content)
+            content = content.replace(f"{old}\n", f"{new}\n")
+        if len(lines) % 2:
+            content = content.replace(f"{lines[-2]}\n", f"{lines[-2]}\n{lines[-1]}\n")
+        path.write_text(content)
+
+    def keep(self):
+        """Commit the project, so that its history has the overlay."""
+        git(self.project, "add", "-A")
+        git(self.project, "commit", "-q", "-m", "project")
+
+    def versions(self):
+        """Lines of the file that are not those of the first version, at each patch from 4 on."""
+        shown = (git(self.tree, "show", f"HEAD~{n}:{self.FILE}") for n in (2, 1, 0))
+        return [[line for line in lines.splitlines() if f"{line}\n" not in LINES]
+                for lines in shown]
+
+    def settles(self):
+        """Tree and project agree, and the round trip is exact, after a refresh."""
+        self.run_refresh()
+        self.run_series("roundtrip")
+        self.assertNotIn("point release", self.notes)
+
+    def test_layout(self):
+        self.assertEqual((self.project / "series/series").read_text().split("alone.patch\n")[1],
+                         "0004-rust-layer.patch\n\trust/layer.rs\n0005-rust-edit-layer.patch\n"
+                         "0006-rust-edit-layer-again.patch\n")
+        self.assertEqual((self.project / self.FILE).read_text(),
+                         (self.tree / self.FILE).read_text())
+        self.assertEqual(self.patch(4).read_text(), "Subject: [PATCH] rust: layer\n\n---\n")
+        self.assertIn("-line 10\n+line ten\n", self.patch(5).read_text())
+
+    def test_builds_the_same_commits(self):
+        tip = self.run_series("apply").strip()
+        for n in range(6):
+            self.assertEqual(git(self.linux, "rev-parse", f"{tip}~{n}^{{tree}}"),
+                             git(self.tree, "rev-parse", f"HEAD~{n}^{{tree}}"))
+        self.run_series("roundtrip")
+        self.run_series("check")
+        before = self.snapshot()
+        self.run_series("tree", self.tree)
+        self.run_refresh()
+        self.assertEqual(self.snapshot(), before)
+
+    def test_mails_of_git(self):
+        self.run_series("export", "-o", self.temp / "out")
+        git(self.linux, "checkout", "-q", "--detach", "base")
+        git(self.linux, "am", "-q", "--empty=drop", *sorted((self.temp / "out").rglob("*.patch")))
+        self.assertEqual(git(self.linux, "rev-parse", "HEAD^{tree}"),
+                         git(self.tree, "rev-parse", "HEAD^{tree}"))
+
+    def test_fixup_of_the_commit_that_adds_it(self):
+        self.replace(self.tree, "line 15", "line fifteen")
+        commit(self.tree, "fixup! rust: layer")
+        self.run_refresh()
+        self.assertEqual(self.versions()[0], ["line fifteen"])
+        self.assertIn("line fifteen\n", (self.project / self.FILE).read_text())
+        self.settles()
+
+    def test_later_patch_is_dropped(self):
+        git(self.tree, "reset", "-q", "--hard", "HEAD~2")
+        self.run_refresh()
+        self.assertEqual((self.project / self.FILE).read_text(), LINES)
+        self.settles()
+
+    def test_other_order(self):
+        commits = git(self.tree, "rev-list", "-2", "HEAD").split()
+        git(self.tree, "reset", "-q", "--hard", "HEAD~2")
+        git(self.tree, "cherry-pick", *commits)
+        self.settles()
+        self.assertEqual(self.versions()[1], ["line twenty"])
+
+    def test_overlay_edited_elsewhere(self):
+        known = []
+        for line in ("line 2", "line 5"):
+            self.replace(self.project, line, f"{line}, edited", f"after {line}")
+            known += [f"{line}, edited", f"after {line}"]
+            self.run_series("roundtrip")
+            self.assertIn("overlay files that were edited since", self.notes)
+            self.run_series("tree", self.tree)
+            self.assertEqual(self.versions()[0], known)
+            self.settles()
+            self.keep()  # The first time without.
+
+    def test_overlay_edited_in_the_context_of_a_later_diff(self):
+        self.keep()
+        self.replace(self.project, "line 8", "line eight", "line 22", "line XXII")
+        self.assert_fails("roundtrip", says=["`make refresh` would change", "0005-", "0006-"])
+        self.run_series("tree", self.tree)
+        self.assertNotIn("is now part of", self.notes)
+        self.assertEqual(self.versions()[0], ["line eight", "line XXII"])
+        self.settles()
+
+    def test_overlay_edited_where_a_later_diff_changes_it(self):
+        self.keep()
+        self.replace(self.project, "line 2", "line two", "line ten", "line X", "line twenty", "XX")
+        self.run_series("tree", self.tree)
+        for patch in ("0005-rust-edit-layer.patch", "0006-rust-edit-layer-again.patch"):
+            self.assertIn(f"{self.FILE} was edited in lines that {patch} changes: "
+                          "that edit is now part of this patch", self.notes)
+        self.assertEqual(self.versions(), [
+            ["line two"], ["line two", "line X", "line thirty", "thirty and a half"],
+            ["line two", "line X", "XX", "line thirty", "thirty and a half"]])
+        self.assertEqual((self.tree / self.FILE).read_text(),
+                         (self.project / self.FILE).read_text())
+        self.settles()
+        self.assertIn("+line X\n", self.patch(5).read_text())
+
+    def test_overlay_edited_and_what_it_was_is_unknown(self):
+        self.replace(self.project, "line ten", "line X")
+        for command in (("apply",), ("roundtrip",), ("tree", self.tree)):
+            self.assert_fails(*command, says=[
+                "series/0005-rust-edit-layer.patch can't be reversed on the overlay",
+                f"{self.FILE}: patch does not apply", "`make tree`", "fixup", "`make refresh`"])
+        self.assert_fails("refresh", self.tree, says=["edited since", "--force"])
+        self.run_refresh("--force")
+        self.settles()
+
+    def test_patch_edited(self):
+        self.keep()
+        path = self.patch(6)
+        path.write_text(path.read_text().replace("+line twenty", "+line XX"))
+        self.assert_fails("apply", says=["0006-rust-edit-layer-again.patch can't be reversed"])
+
+    def test_edit_before_the_file_is_there(self):
+        path = self.project / "series/series"
+        path.write_text(path.read_text().replace("0004-rust-layer.patch\n\trust/layer.rs\n", "")
+                        + "0004-rust-layer.patch\n\trust/layer.rs\n")
+        self.assert_fails("apply", says=["0005-rust-edit-layer.patch does not apply",
+                                         f"{self.FILE}: does not exist in index"])
+
+    def test_edit_by_the_patch_that_adds_the_file(self):
+        path = self.patch(4)
+        path.write_text(path.read_text() + "\n" + self.patch(6).read_text().split("---\n\n")[1])
+        self.assert_fails("apply", says=["0004-rust-layer.patch does not apply",
+                                         f"{self.FILE}: does not exist in index"])
+
+    def test_mode(self):
+        (self.tree / self.FILE).chmod(0o755)
+        commit(self.tree, "rust: executable")
+        self.run_refresh()
+        self.assertTrue(os.access(self.project / self.FILE, os.X_OK))
+        self.assertIn("new mode 100755", self.patch(7).read_text())
+        self.run_series("tree", self.tree)
+        self.assertIn("100644", git(self.tree, "ls-tree", "HEAD~1", self.FILE))
+        self.settles()
+
+    def test_deleted_and_renamed(self):
+        git(self.tree, "rm", "-q", "rust/more.rs")
+        git(self.tree, "mv", self.FILE, "rust/new.rs")
+        commit(self.tree, "rust: tidy up")
+        self.run_refresh()
+        for name in ("rust/more.rs", self.FILE):
+            self.assertFalse((self.project / name).exists())
+        listed = (self.project / "series/series").read_text()
+        self.assertIn("0007-rust-tidy-up.patch\n\trust/new.rs\n", listed)
+        self.assertNotIn(self.FILE, listed)
+        self.assertIn("+++ b/rust/more.rs", self.patch(2).read_text())
+        self.assertIn("deleted file mode", self.patch(7).read_text())
+        self.settles()
+        put(self.tree / self.FILE, "// back\n")
+        commit(self.tree, "rust: back again")
+        self.run_refresh()
+        self.assertIn("0008-rust-back-again.patch\n\trust/layer.rs\n",
+                      (self.project / "series/series").read_text())
+        self.settles()
+        self.run_series("tree", self.tree)
+
+    def test_rename_by_hand(self):
+        path = self.patch(6)
+        path.write_text(path.read_text().split("diff --git")[0] + "diff --git a/rust/lib.rs b/rust/"
+                        "x.rs\nsimilarity index 100%\nrename from rust/lib.rs\nrename to rust/x.rs\n")
+        self.assert_fails("check", says=["0006-rust-edit-layer-again.patch has a rename"])
 
 
 class TreeAndRefresh(SeriesTest):
@@ -709,11 +947,6 @@ class TreeAndRefresh(SeriesTest):
         put(self.project / "rust/stray.rs", "")
         self.assert_fails("refresh", self.tree, says=["belong to no commit",
                                                       "rust/stray.rs"])
-
-    def test_refuses_overlay_file_of_two_commits(self):
-        put(self.tree / "rust/fence.rs", "// twice\n")
-        commit(self.tree, "rust: again")
-        self.refuses("rust/fence.rs is touched by two commits", "naïve", "rust: again")
 
     def test_refuses_new_file_elsewhere(self):
         put(self.tree / "kernel/new.c", "")

@@ -51,7 +51,6 @@ use kernel::{
     time::{
         hrtimer::{
             HrTimerFn,
-            HrTimerFnMut,
             HrTimerNext,
             HrTimerPointer,
             RelativeMode, //
@@ -195,15 +194,9 @@ const ATTEMPTS: &[fn() -> Result] = &[
         Ok(())
     },
     || {
-        let timer = HrTimerFn::<_, RelativeMode<Monotonic>>::new(|| HrTimerNext::Done);
-        let timer = Arc::pin_init(timer, GFP_KERNEL)?;
-        drop(timer.start(Delta::from_secs(1)));
-        Ok(())
-    },
-    || {
         // What the closure has goes with it.
         let mut calls = KBox::new(0u32, GFP_KERNEL)?;
-        let timer = HrTimerFnMut::<_, RelativeMode<Monotonic>>::new(move || {
+        let timer = HrTimerFn::<_, RelativeMode<Monotonic>>::new(move || {
             *calls += 1;
             HrTimerNext::Done
         });

@@ -21,6 +21,7 @@ use kernel::{
         },
         File, //
     },
+    impl_has_hr_timer,
     ioctl::_IO,
     miscdevice::{
         MiscDevice,
@@ -31,15 +32,32 @@ use kernel::{
     sync::{
         aref::ARef,
         global_lock,
+        new_spinlock_irq,
         Arc,
-        Completion, //
+        ArcBorrow,
+        Completion,
+        SetOnce,
+        SpinLockIrq, //
     },
     task::Task,
+    time::{
+        hrtimer::{
+            HrTimer,
+            HrTimerCallback,
+            HrTimerCallbackContext,
+            HrTimerPointer,
+            HrTimerRestart,
+            RelativeSoftMode, //
+        },
+        Delta,
+        Monotonic, //
+    },
     uaccess::{
         UserPtr,
         UserSlice, //
     }, //
 };
+use pin_init::init_scope;
 
 module! {
     type: Fences,
@@ -58,9 +76,18 @@ const KEEP: usize = 1;
 /// Never signalled.
 const FORGET: usize = 2;
 
-/// Breaks the rules: a thread waits for a fence with a lock held that another one needs to signal
-/// it.
+/// Breaks the rules: a thread waits with a lock held that what it waits for takes. The argument is
+/// what that is, one of the next three, plus 1 for the thread that waits.
 const DEADLOCK: u32 = _IO('f' as u32, 2);
+/// A fence.
+const FENCE: usize = 0;
+/// The callback of a timer.
+const TIMER: usize = 2;
+/// The initializer of a `SetOnce`.
+const ONCE: usize = 4;
+const FENCE_WAIT: usize = FENCE + 1;
+const TIMER_WAIT: usize = TIMER + 1;
+const ONCE_WAIT: usize = ONCE + 1;
 
 /// Leaks callbacks on the fence of a sync file, whose file descriptor is the argument.
 const LEAK: u32 = _IO('f' as u32, 3);
@@ -123,7 +150,7 @@ impl MiscDevice for Device {
     fn ioctl(_device: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         match cmd {
             EXPORT => export(arg),
-            DEADLOCK => deadlock(arg != 0),
+            DEADLOCK => deadlock(arg),
             LEAK => leak(arg.try_into()?),
             RACE => race(),
             STALE => stale(arg),
@@ -159,14 +186,71 @@ fn leak(fd: u32) -> Result<isize> {
     Ok(0)
 }
 
-/// Takes the lock where fences are signalled, or waits for a fence with it held. Either is fine by
-/// itself.
-fn deadlock(wait: bool) -> Result<isize> {
-    if wait {
-        let _kept = KEPT.lock();
-        DmaFence::stub().wait()?;
-    } else {
-        signalling(|_| signalling(|_| drop(KEPT.lock())));
+/// A timer whose callback takes a lock.
+#[pin_data]
+struct Tick {
+    #[pin]
+    timer: HrTimer<Self>,
+    #[pin]
+    lock: SpinLockIrq<()>,
+    #[pin]
+    done: Completion,
+}
+
+impl HrTimerCallback for Tick {
+    type Pointer<'a> = Arc<Self>;
+
+    fn run(this: ArcBorrow<'_, Self>, _: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        drop(this.lock.lock());
+        this.done.complete_all();
+        HrTimerRestart::NoRestart
+    }
+}
+
+impl_has_hr_timer! {
+    impl HasHrTimer<Self> for Tick {
+        mode: RelativeSoftMode<Monotonic>, field: self.timer
+    }
+}
+
+/// Takes the lock in what others wait for, or waits with it held. Either is fine alone, and the two
+/// never meet.
+fn deadlock(what: usize) -> Result<isize> {
+    let once = SetOnce::<u32>::new();
+
+    match what {
+        FENCE => signalling(|_| signalling(|_| drop(KEPT.lock()))),
+        FENCE_WAIT => {
+            let _kept = KEPT.lock();
+            DmaFence::stub().wait()?;
+        }
+        TIMER | TIMER_WAIT => {
+            let tick = Arc::pin_init(
+                pin_init!(Tick {
+                    timer <- HrTimer::new(),
+                    lock <- new_spinlock_irq!(()),
+                    done <- Completion::new(),
+                }),
+                GFP_KERNEL,
+            )?;
+            let handle = tick.clone().start(Delta::from_micros(100));
+            tick.done.wait_for_completion();
+            if what == TIMER_WAIT {
+                let _lock = tick.lock.lock();
+                drop(handle);
+            }
+        }
+        ONCE => {
+            once.get_or_init(init_scope(|| {
+                drop(KEPT.lock());
+                Ok::<_, Error>(1)
+            }))?;
+        }
+        ONCE_WAIT => {
+            let _kept = KEPT.lock();
+            once.get_or_init(2)?;
+        }
+        _ => return Err(EINVAL),
     }
 
     Ok(0)

@@ -4,8 +4,9 @@
  *
  * user outlive: fences, and callbacks that were leaked, outlive the module, which this
  * unloads.
- * user deadlock: lockdep sees a wait for a fence that might never end. It says so in the
- * log, once and for all.
+ * user deadlock fence|timer|once: lockdep sees a wait that might never end, for a fence, the
+ * callback of a timer, or the initializer of a SetOnce. It says so in the log, once and for
+ * all.
  * user race: two threads do what they must not, for KCSAN to see that in Rust.
  * user stale: memory that nothing was written to is used, and gets here, for KMSAN to see.
  */
@@ -138,15 +139,22 @@ static int lockdep_is_silent(void)
 	return value == 1;
 }
 
-static void deadlock(int device)
+static void deadlock(int device, const char *what)
 {
-	CHECK(lockdep_is_silent(), "before");
-	CHECK(!ioctl(device, DEADLOCK, 0), "signal");
-	CHECK(lockdep_is_silent(), "after the lock was taken to signal");
-	CHECK(!ioctl(device, DEADLOCK, 1), "wait");
-	CHECK(!lockdep_is_silent(), "after the wait with the lock");
+	static const char *const all[] = { "fence", "timer", "once" };
+	unsigned long i;
 
-	printf("%-28s 2 lock orders\n", "deadlock");
+	for (i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (!strcmp(all[i], what))
+			break;
+
+	CHECK(lockdep_is_silent(), "%s: before", what);
+	CHECK(!ioctl(device, DEADLOCK, 2 * i), "%s: take the lock", what);
+	CHECK(lockdep_is_silent(), "%s: after the lock was taken", what);
+	CHECK(!ioctl(device, DEADLOCK, 2 * i + 1), "%s: wait", what);
+	CHECK(!lockdep_is_silent(), "%s: after the wait with the lock", what);
+
+	printf("%-28s 2 lock orders: %s\n", "deadlock", what);
 }
 
 /* Who looks for it has the log. */
@@ -182,13 +190,13 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "outlive"))
 		outlive(device);
 	else if (!strcmp(what, "deadlock"))
-		deadlock(device);
+		deadlock(device, argc > 2 ? argv[2] : "fence");
 	else if (!strcmp(what, "race"))
 		race(device);
 	else if (!strcmp(what, "stale"))
 		stale(device);
 	else
-		CHECK(0, "user outlive|deadlock|race|stale");
+		CHECK(0, "user outlive|deadlock [fence|timer|once]|race|stale");
 
 	return !!failures;
 }

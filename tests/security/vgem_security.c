@@ -203,7 +203,7 @@ TEST_F(nobody, outputs)
 	arg.create.flags = 0;
 	ASK(DRM_IOCTL_MODE_CREATE_DUMB, 4, 5, 6, 7);
 	EXPECT_EQ(self->page, arg.create.pitch);
-	EXPECT_EQ(self->page, arg.create.size);
+	EXPECT_EQ((uint64_t)self->page, arg.create.size);
 	handle = arg.create.handle;
 
 	POISON();

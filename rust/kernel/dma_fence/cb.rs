@@ -22,7 +22,9 @@ use crate::{
     },
 };
 use core::{
+    borrow::Borrow,
     mem::ManuallyDrop,
+    ops::Deref,
     ptr, //
 };
 use pin_init::PinInit;
@@ -233,30 +235,35 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// assert!(queue.jobs.lock().is_empty());
 /// # Ok::<(), Error>(())
 /// ```
-pub struct QueueWork<T, const ID: u64 = 0> {
-    queue: &'static Queue,
+///
+/// `Q` refers to the queue. With an [`Arc<OwnedQueue>`](crate::workqueue::OwnedQueue), the driver can
+/// wait for the item with [`flush()`](crate::workqueue::OwnedQueue::flush).
+pub struct QueueWork<T, Q = &'static Queue, const ID: u64 = 0> {
+    queue: Q,
     work: Arc<T>,
 }
 
-impl<T, const ID: u64> QueueWork<T, ID> {
+impl<T, Q, const ID: u64> QueueWork<T, Q, ID> {
     /// Creates callback data that enqueues `work` on `queue`.
     #[inline]
-    pub fn new(queue: &'static Queue, work: Arc<T>) -> Self {
+    pub fn new(queue: Q, work: Arc<T>) -> Self {
         Self { queue, work }
     }
 }
 
 // SAFETY: `call()` does nothing to a fence. That its module is there for as long as a work item is
 // pending is the obligation of everyone that enqueues one.
-unsafe impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
+unsafe impl<T, Q, const ID: u64> DmaFenceCbFunc for QueueWork<T, Q, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
+    Q: Deref<Target: Borrow<Queue>> + Send + Sync + 'static,
 {
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         // If the item is pending, the new reference comes back. It isn't the last one, as `self`
         // has another.
-        let _ = self.queue.enqueue::<Arc<T>, ID>(self.work.clone());
+        let queue: &Queue = (*self.queue).borrow();
+        let _ = queue.enqueue::<Arc<T>, ID>(self.work.clone());
     }
 }
 

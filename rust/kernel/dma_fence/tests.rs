@@ -507,6 +507,35 @@ mod suite {
     }
 
     #[test]
+    fn callback_owned_queue() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let queue = workqueue::Queue::new_unbound()
+            .mem_reclaim()
+            .build(fmt!("rust_dma_fence"))?;
+        let queue = Arc::new(queue, GFP_KERNEL)?;
+        let item = Arc::pin_init(
+            pin_init!(Item {
+                work <- new_work!("rust_dma_fence"),
+                done <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        let work = QueueWork::new(queue.clone(), item.clone());
+        let cb = UnarmedDmaFenceCb::new(work, GFP_KERNEL)?.register(shared)?;
+
+        fence.signal(Ok(()));
+        queue.flush();
+        item.done.wait_for_completion();
+
+        // The item has returned, so nobody but the callback had another reference.
+        assert!(cb.remove().1);
+        assert!(Arc::into_unique_or_drop(item).is_some());
+        assert!(Arc::into_unique_or_drop(queue).is_some());
+
+        Ok(())
+    }
+
+    #[test]
     fn signalling_nests() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 

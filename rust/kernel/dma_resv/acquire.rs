@@ -182,6 +182,111 @@ pub fn acquire<'r, R>(f: impl for<'c> FnOnce(DmaResvAcquireCtx<'c, 'r>) -> R) ->
     })
 }
 
+/// Locks all of `resvs`, and calls `f` with their guards.
+///
+/// The guards are in the order of `resvs`, each with what came with the object. An object that comes
+/// again, also as that of another GEM object, is ignored. Everything is unlocked when this returns.
+///
+/// `resvs` is iterated over again each time that there is contention, so it has to yield the same.
+///
+/// # Context
+///
+/// May sleep, and so may `f`. No lock of a reservation object may be held, and `f` must not take
+/// another one; [`DmaResv::try_lock`] is fine.
+///
+/// # Errors
+///
+/// - [`ENOMEM`] if there is no memory.
+/// - The error of `f`.
+///
+/// # Examples
+///
+/// Lock N buffers, and add one fence to each:
+///
+/// ```
+/// use kernel::dma_fence::{
+///     DmaFenceCtx,
+///     DmaFenceNames,
+///     UnarmedDmaFence, //
+/// };
+/// use kernel::dma_resv::{
+///     self,
+///     DmaResv,
+///     Usage, //
+/// };
+///
+/// # let mut timeline = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+/// # let (a, b) = (
+/// #     KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+/// #     KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+/// # );
+/// let buffers = [(&*a, Usage::Read), (&*b, Usage::Write), (&*a, Usage::Read)];
+/// let unarmed = UnarmedDmaFence::new(GFP_KERNEL)?;
+///
+/// let fence = dma_resv::lock_many(buffers.iter().copied(), |guards| {
+///     let mut slots = KVec::with_capacity(guards.len(), GFP_KERNEL)?;
+///     for (guard, usage) in guards {
+///         slots.push((guard.reserve_one()?, *usage), GFP_KERNEL)?;
+///     }
+///
+///     // Nothing can fail from here on.
+///     let fence = timeline.arm(unarmed);
+///     for (slot, usage) in slots {
+///         slot.add(&fence, usage);
+///     }
+///     Ok(fence)
+/// })?;
+///
+/// assert_eq!(a.get_fences(Usage::Read)?.len(), 1);
+/// assert_eq!(b.get_fences(Usage::Write)?.len(), 1);
+/// fence.signal(Ok(()));
+/// # Ok::<(), Error>(())
+/// ```
+#[inline]
+pub fn lock_many<'r, D, R>(
+    resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
+    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+) -> Result<R> {
+    lock_many_raw(false, resvs, f)
+}
+
+/// Locks all of `resvs`, unless a signal arrives, and calls `f` with their guards.
+///
+/// See [`lock_many`].
+///
+/// # Errors
+///
+/// As [`lock_many`], and [`EINTR`] if a signal arrived while waiting.
+#[inline]
+pub fn lock_many_interruptible<'r, D, R>(
+    resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
+    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+) -> Result<R> {
+    lock_many_raw(true, resvs, f)
+}
+
+fn lock_many_raw<'r, D, R>(
+    intr: bool,
+    resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
+    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+) -> Result<R> {
+    acquire(|ctx| {
+        let mut guards = ctx.lock_all_raw(intr, |locks| {
+            let mut guards = KVec::new();
+            for (resv, data) in resvs.clone() {
+                match locks.lock(resv) {
+                    Ok(guard) => guards.push((guard, data), GFP_KERNEL)?,
+                    Err(error) if error == EALREADY => (),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(guards)
+        })?;
+
+        f(&mut guards)
+    })
+}
+
 /// A context to lock several reservation objects with. C: `struct ww_acquire_ctx`.
 ///
 /// Given by [`acquire`].

@@ -22,7 +22,9 @@ use crate::{
         Completion, //
     },
     time::{
+        delay::fsleep,
         msecs_to_jiffies,
+        Delta,
         Jiffies, //
     },
     workqueue, //
@@ -58,6 +60,43 @@ fn one_of_each() -> Result<(Pin<KBox<DmaResv>>, [DriverDmaFence; 4])> {
 fn signal_all(fences: impl IntoIterator<Item = DriverDmaFence>) {
     for fence in fences {
         fence.signal(Ok(()));
+    }
+}
+
+/// What the threads of the back-off test of `lock_many()` share.
+#[pin_data]
+struct LockMany {
+    a: Pin<KBox<DmaResv>>,
+    b: Pin<KBox<DmaResv>>,
+    attempts: Atomic<usize>,
+    locked: Atomic<bool>,
+    #[pin]
+    contended: Completion,
+    #[pin]
+    done: Completion,
+}
+
+impl LockMany {
+    /// Runs in a thread of its own, while another one has `a` locked with an older context.
+    fn run(&self) {
+        let resvs = [(&*self.b, true), (&*self.a, false), (&*self.b, false)];
+        let resvs = resvs.iter().copied().inspect(|(_, first)| {
+            if *first {
+                self.attempts.fetch_add(1, Relaxed);
+            } else {
+                // `b` is locked.
+                self.contended.complete_all();
+            }
+        });
+
+        let locked = lock_many(resvs, |guards| {
+            Ok(guards.len() == 2
+                && ptr::eq(guards[0].0.resv(), &*self.b)
+                && ptr::eq(guards[1].0.resv(), &*self.a))
+        });
+
+        self.locked.store(locked == Ok(true), Relaxed);
+        self.done.complete_all();
     }
 }
 
@@ -563,6 +602,77 @@ mod suite {
             .map(mem::forget)
         })?;
         assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+
+        Ok(())
+    }
+
+    #[test]
+    fn lock_many_ignores_duplicates() -> Result {
+        let resvs = [
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+        ];
+        let [a, b, c] = &resvs;
+        let named: [(&DmaResv, _); 6] = [(b, 0), (a, 1), (b, 2), (c, 3), (a, 4), (c, 5)];
+
+        let check = |guards: &mut [(DmaResvGuard<'_>, i32)]| -> Result {
+            assert!(guards.iter().map(|(_, data)| *data).eq([0, 1, 3]));
+            assert!(guards
+                .iter()
+                .zip([b, a, c])
+                .all(|((guard, _), resv)| ptr::eq(guard.resv(), &**resv)));
+            assert!(resvs.iter().all(|resv| resv.try_lock().is_none()));
+            Ok(())
+        };
+        lock_many(named.iter().copied(), check)?;
+        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        lock_many_interruptible(named.iter().copied(), check)?;
+        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+
+        // None at all, and an error.
+        lock_many(named[..0].iter().copied(), |guards| {
+            assert!(guards.is_empty());
+            Ok(())
+        })?;
+        let e = lock_many(named.iter().copied(), |_| Err::<(), _>(ENODEV)).err();
+        assert!(e == Some(ENODEV));
+        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+
+        Ok(())
+    }
+
+    // What `lock_many()` iterates over is iterated over again when it has backed off.
+    #[test]
+    fn lock_many_backs_off() -> Result {
+        let shared = Arc::pin_init(
+            try_pin_init!(LockMany {
+                a: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+                b: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+                attempts: Atomic::new(0),
+                locked: Atomic::new(false),
+                contended <- Completion::new(),
+                done <- Completion::new(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        let thread_shared = shared.clone();
+        acquire(|ctx| -> Result {
+            let _guard = ctx.lock_all(|locks| locks.lock(&shared.a))?;
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
+            shared.contended.wait_for_completion();
+            // It lets go of `b` to wait for `a`.
+            while shared.b.try_lock().is_none() {
+                fsleep(Delta::from_millis(1));
+            }
+            Ok(())
+        })?;
+        shared.done.wait_for_completion();
+
+        assert!(shared.locked.load(Relaxed));
+        assert_eq!(shared.attempts.load(Relaxed), 2);
+        assert!(shared.a.try_lock().is_some() && shared.b.try_lock().is_some());
 
         Ok(())
     }

@@ -155,3 +155,6 @@ pub fn sleep<M: HrTimerMode>(expires: M::Expires, slack: Delta, state: SleepStat
         SleepOutcome::Woken
     }
 }
+
+#[cfg(CONFIG_RUST_HRTIMER_KUNIT_TEST)]
+pub(super) mod tests;

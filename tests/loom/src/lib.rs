@@ -14,7 +14,6 @@
 #![cfg(test)]
 
 mod callback;
-mod hrtimer;
 mod names;
 mod set_once;
 

@@ -174,6 +174,6 @@ fn is_the_kernels() {
     crate::is_modelled(
         file,
         "unsafe fn complete(",
-        &["dma_fence_signal(fence)", "ptr::read(&raw const (*fence.cast::<Emitted>()).names)"],
+        &["dma_fence_signal(fence)", "ptr::read(&raw const (*allocation.cast::<Emitted>()).names)"],
     );
 }

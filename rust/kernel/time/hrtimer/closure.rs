@@ -10,18 +10,15 @@ use super::{
 };
 use crate::{
     prelude::*,
-    sync::{
-        Arc,
-        ArcBorrow, //
-    },
     time::{
         ClockSource,
         Delta,
         Instant, //
     },
 };
+use core::marker::PhantomData;
 
-/// What the closure of an [`HrTimerFn`] or [`HrTimerFnMut`] returns.
+/// What the closure of an [`HrTimerFn`] returns.
 pub enum HrTimerNext<C: ClockSource> {
     /// The timer is done, until it is started again.
     Done,
@@ -33,8 +30,6 @@ pub enum HrTimerNext<C: ClockSource> {
 
 impl<C: ClockSource> HrTimerNext<C> {
     /// Sets the expiry of the timer.
-    ///
-    /// If the timer was started while the closure ran, that stands.
     fn apply<T>(self, ctx: &mut HrTimerCallbackContext<'_, T>) -> HrTimerRestart
     where
         T: HasHrTimer<T>,
@@ -47,17 +42,13 @@ impl<C: ClockSource> HrTimerNext<C> {
             Self::At(at) => at - now,
         };
 
-        // Not in the past, as other timers wait until those are run that expired before the
-        // interrupt.
+        // Not in the past, as C would go on with this timer before it looks at others that are due.
         ctx.set_expires(now.saturating_add(delay.max(Delta::ZERO)), Delta::ZERO);
         HrTimerRestart::Restart
     }
 }
 
-/// A timer in an [`Arc`] that calls a closure.
-///
-/// As the timer can be shared, so is the closure: it has to be [`Fn`]. See [`HrTimerFnMut`] for one
-/// that isn't.
+/// A timer in a [`Box`] that calls a closure.
 ///
 /// `M` is the mode that the timer is started with. The closure is called in hard or soft interrupt
 /// context, as `M` says, and returns whether and when it is to be called again.
@@ -67,85 +58,15 @@ impl<C: ClockSource> HrTimerNext<C> {
 /// ```
 /// use kernel::{
 ///     sync::{
-///         atomic::{
-///             Atomic,
-///             Relaxed, //
-///         },
 ///         Arc,
 ///         Completion, //
 ///     },
 ///     time::{
 ///         hrtimer::{
+///             AbsoluteMode,
 ///             HrTimerFn,
 ///             HrTimerNext,
-///             HrTimerPointer,
-///             RelativeMode, //
-///         },
-///         Delta,
-///         Monotonic, //
-///     },
-/// };
-///
-/// #[pin_data]
-/// struct Ticks {
-///     count: Atomic<u32>,
-///     #[pin]
-///     done: Completion,
-/// }
-///
-/// let ticks = Arc::pin_init(
-///     pin_init!(Ticks { count: Atomic::new(0), done <- Completion::new() }),
-///     GFP_KERNEL,
-/// )?;
-///
-/// let ours = ticks.clone();
-/// let timer = Arc::pin_init(
-///     HrTimerFn::<_, RelativeMode<Monotonic>>::new(move || {
-///         if ours.count.fetch_add(1, Relaxed) < 2 {
-///             HrTimerNext::After(Delta::from_micros(100))
-///         } else {
-///             ours.done.complete_all();
-///             HrTimerNext::Done
-///         }
-///     }),
-///     GFP_KERNEL,
-/// )?;
-///
-/// let _handle = timer.start(Delta::from_micros(100));
-/// ticks.done.wait_for_completion();
-/// assert_eq!(ticks.count.load(Relaxed), 3);
-/// # Ok::<(), Error>(())
-/// ```
-#[pin_data]
-pub struct HrTimerFn<F, M>
-where
-    M: HrTimerMode + 'static,
-    F: Fn() -> HrTimerNext<M::Clock> + Send + Sync + 'static,
-{
-    #[pin]
-    timer: HrTimer<Self>,
-    closure: F,
-    _mode: PhantomMode<M>,
-}
-
-/// A timer in a [`Box`] that calls a closure.
-///
-/// As the timer is not shared, the closure may be [`FnMut`]. Otherwise, see [`HrTimerFn`].
-///
-/// # Examples
-///
-/// ```
-/// use kernel::{
-///     sync::{
-///         Arc,
-///         Completion, //
-///     },
-///     time::{
-///         hrtimer::{
-///             HrTimerFnMut,
-///             HrTimerNext,
-///             HrTimerPointer,
-///             AbsoluteMode, //
+///             HrTimerPointer, //
 ///         },
 ///         Delta,
 ///         Instant,
@@ -159,7 +80,7 @@ where
 /// let ours = done.clone();
 /// let mut steps = 0;
 /// let timer = KBox::pin_init(
-///     HrTimerFnMut::<_, AbsoluteMode<Monotonic>>::new(move || {
+///     HrTimerFn::<_, AbsoluteMode<Monotonic>>::new(move || {
 ///         steps += 1;
 ///         if steps < 3 {
 ///             HrTimerNext::At(start + Delta::from_micros(100) * steps)
@@ -177,7 +98,7 @@ where
 /// # Ok::<(), Error>(())
 /// ```
 #[pin_data]
-pub struct HrTimerFnMut<F, M>
+pub struct HrTimerFn<F, M>
 where
     M: HrTimerMode + 'static,
     F: FnMut() -> HrTimerNext<M::Clock> + Send + Sync + 'static,
@@ -185,28 +106,11 @@ where
     #[pin]
     timer: HrTimer<Self>,
     closure: F,
-    _mode: PhantomMode<M>,
+    // Is `Send` and `Sync` whatever `M` is, as there is no `M`.
+    _mode: PhantomData<fn() -> M>,
 }
-
-/// Is `Send` and `Sync` whatever `M` is, as there is no `M`.
-type PhantomMode<M> = core::marker::PhantomData<fn() -> M>;
 
 impl<F, M> HrTimerFn<F, M>
-where
-    M: HrTimerMode + 'static,
-    F: Fn() -> HrTimerNext<M::Clock> + Send + Sync + 'static,
-{
-    /// Return an initializer for a timer that calls `closure`.
-    pub fn new(closure: F) -> impl PinInit<Self> {
-        pin_init!(Self {
-            timer <- HrTimer::new(),
-            closure,
-            _mode: core::marker::PhantomData,
-        })
-    }
-}
-
-impl<F, M> HrTimerFnMut<F, M>
 where
     M: HrTimerMode + 'static,
     F: FnMut() -> HrTimerNext<M::Clock> + Send + Sync + 'static,
@@ -216,24 +120,12 @@ where
         pin_init!(Self {
             timer <- HrTimer::new(),
             closure,
-            _mode: core::marker::PhantomData,
+            _mode: PhantomData,
         })
     }
 }
 
 impl<F, M> HrTimerCallback for HrTimerFn<F, M>
-where
-    M: HrTimerMode + 'static,
-    F: Fn() -> HrTimerNext<M::Clock> + Send + Sync + 'static,
-{
-    type Pointer<'a> = Arc<Self>;
-
-    fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
-        (this.closure)().apply(&mut ctx)
-    }
-}
-
-impl<F, M> HrTimerCallback for HrTimerFnMut<F, M>
 where
     M: HrTimerMode + 'static,
     F: FnMut() -> HrTimerNext<M::Clock> + Send + Sync + 'static,
@@ -247,18 +139,9 @@ where
 
 impl_has_hr_timer! {
     impl{
-        F: Fn() -> HrTimerNext<<M as HrTimerMode>::Clock> + Send + Sync + 'static,
-        M: HrTimerMode + 'static
-    } HasHrTimer<Self> for HrTimerFn<F, M> {
-        mode: M, field: self.timer
-    }
-}
-
-impl_has_hr_timer! {
-    impl{
         F: FnMut() -> HrTimerNext<<M as HrTimerMode>::Clock> + Send + Sync + 'static,
         M: HrTimerMode + 'static
-    } HasHrTimer<Self> for HrTimerFnMut<F, M> {
+    } HasHrTimer<Self> for HrTimerFn<F, M> {
         mode: M, field: self.timer
     }
 }

@@ -99,34 +99,52 @@ impl Fences {
         resv: &DmaResv,
         write: bool,
     ) -> Result<u32> {
-        let mut resv = resv.lock();
+        // Without the lock, as another client may hold that for long.
         if !resv.test_signaled(Usage::implicit(write)) {
             return Err(EBUSY);
         }
 
-        // All that can fail comes before others get to see the fence. What is allocated is charged
-        // to the client, which decides how many fences there are.
+        let (id, fence) = self.create(names)?;
+        Self::publish(&fence, resv, write).inspect_err(|_| {
+            // It is not there any more if the client has guessed the ID, and has signaled it.
+            let _ = self.signal(id);
+        })?;
+
+        Ok(id)
+    }
+
+    /// Creates a fence that nobody can wait for yet, and returns its ID.
+    ///
+    /// What is allocated is charged to the client, which decides how many fences there are.
+    fn create(&self, names: &ARef<DmaFenceNames>) -> Result<(u32, ARef<DmaFence>)> {
         let unarmed = UnarmedDmaFence::new(GFP_KERNEL_ACCOUNT)?;
-        let slot = resv.reserve_one()?;
         let mut memory = None;
 
-        // Fences are signalled in any order, so each has its own timeline.
+        // Fences are signaled in any order, so each has its own timeline.
         let ctx = DmaFenceCtx::new(names.clone());
 
-        let (id, fence) = loop {
+        loop {
             let mut state = self.table.state.lock();
             if let Some(vacancy) = state.vacancy(&mut memory) {
-                break vacancy.insert(&self.table, ctx.arm_last(unarmed));
+                return Ok(vacancy.insert(&self.table, ctx.arm_last(unarmed)));
             }
             drop(state);
             memory = Some(Last::new()?);
-        };
+        }
+    }
 
-        // This does not fail, as the fence is not made of others. If the client has guessed the ID,
-        // and has signalled the fence by now, so be it.
-        let _ = slot.add_shared(&fence, if write { Usage::Write } else { Usage::Read });
+    /// Lets others wait for a fence, unless there are fences that conflict with it.
+    fn publish(fence: &DmaFence, resv: &DmaResv, write: bool) -> Result {
+        let mut resv = resv.lock_interruptible()?;
+        if !resv.test_signaled(Usage::implicit(write)) {
+            return Err(EBUSY);
+        }
+        let usage = if write { Usage::Write } else { Usage::Read };
 
-        Ok(id)
+        // Only a fence that is made of others is not taken.
+        resv.reserve_one()?
+            .add_shared(fence, usage)
+            .map_err(|_| EINVAL)
     }
 
     /// Signals a fence, and gives up its ID.
@@ -534,6 +552,19 @@ mod tests {
         assert!(resv.test_signaled(Usage::Bookkeep));
 
         Ok(())
+    }
+
+    // A buffer is known to be busy while another client holds its lock.
+    #[test]
+    fn busy_while_locked() -> Result {
+        let client = Client::new()?;
+
+        let id = client.fences.attach(&client.names, &client.resv, true)?;
+        let guard = client.resv.lock();
+        assert_eq!(client.attach(), Err(EBUSY));
+        drop(guard);
+
+        client.fences.signal(id)
     }
 
     #[test]

@@ -39,9 +39,6 @@ impl gem::DriverObject for VgemObject {
     // sharing to work.
     const MAP_WC: bool = true;
 
-    // There is no device that would access a buffer.
-    const PRIME_IMPORT_NO_MAP: bool = true;
-
     fn new(_dev: &VgemDevice, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
         Ok(Self)
     }

@@ -276,4 +276,18 @@ static inline long read_number(const char *path, const char *name)
 	return value;
 }
 
+/* Returns how many warnings the kernel has had from where @kmsg is on. */
+static inline int warnings(int kmsg)
+{
+	char record[8192];
+	int found = 0;
+	ssize_t size;
+
+	while ((size = read(kmsg, record, sizeof(record) - 1)) > 0 || errno == EPIPE) {
+		record[size > 0 ? size : 0] = '\0';
+		found += strstr(record, "WARNING:") || strstr(record, "BUG:");
+	}
+	return found;
+}
+
 #endif /* VGEM_COMMON_H */

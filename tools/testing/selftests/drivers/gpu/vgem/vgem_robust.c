@@ -209,6 +209,74 @@ TEST_F_TIMEOUT(vgem, nothing_is_kept, 1200)
 	EXPECT_EQ(-ENOENT, vgem_signal(self->fd, first));
 }
 
+/* These are of sw_sync, as they do not expire. */
+#define SW_SYNC "/sys/kernel/debug/sync/sw_sync"
+
+struct sw_sync_create_fence_data {
+	uint32_t value;
+	char name[32];
+	int32_t fence;
+};
+
+#define SW_SYNC_IOC_CREATE_FENCE _IOWR('W', 0, struct sw_sync_create_fence_data)
+
+/* Returns a sync_file of both, which are closed, or -errno. */
+static int merge(int one, int two)
+{
+	struct sync_merge_data arg = { .fd2 = two };
+	int ret = do_ioctl(one, SYNC_IOC_MERGE, &arg);
+
+	close(one);
+	close(two);
+	return ret ?: arg.fence;
+}
+
+/* More fences than there is memory in one piece for is no reason for the kernel to warn. */
+TEST_F_TIMEOUT(vgem, too_many_fences, 300)
+{
+	/* 80 bytes for each are more than kmalloc() has. */
+	enum { FENCES = 56000, BITS = 20 };
+	struct sw_sync_create_fence_data create = { .value = 1 };
+	struct rlimit limit = { 2 * FENCES, 2 * FENCES };
+	static struct sync_fence_info info[FENCES];
+	int sums[BITS], i, bit, sum = -1;
+	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	for (bit = 0; bit < BITS; bit++)
+		sums[bit] = -1;
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	if (kmsg < 0 || access(SW_SYNC, R_OK | W_OK) || setrlimit(RLIMIT_NOFILE, &limit))
+		SKIP(return, "needs root, and a kernel with SW_SYNC");
+	lseek(kmsg, 0, SEEK_END);
+	for (i = 0; i < FENCES; i++) {
+		/* Each has a timeline, as of one timeline's the last one stands for all. */
+		int timeline = open(SW_SYNC, O_RDWR | O_CLOEXEC);
+
+		ASSERT_LE(0, timeline);
+		ASSERT_EQ(0, do_ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &create));
+		sum = create.fence;
+		for (bit = 0; sums[bit] >= 0; bit++) {
+			sum = merge(sums[bit], sum);
+			ASSERT_LE(0, sum);
+			sums[bit] = -1;
+		}
+		sums[bit] = sum;
+	}
+	for (bit = 0, sum = -1; bit < BITS; bit++) {
+		if (sums[bit] < 0)
+			continue;
+		sum = sum < 0 ? sums[bit] : merge(sums[bit], sum);
+		ASSERT_LE(0, sum);
+	}
+	EXPECT_EQ(FENCES, sync_file_fences(sum, NULL, 0));
+	i = sync_file_fences(sum, info, FENCES);
+	EXPECT_TRUE(i == FENCES || i == -ENOMEM) {
+		TH_LOG("%d", i);
+	}
+	EXPECT_EQ(0, warnings(kmsg));
+	close(kmsg);
+}
+
 /* No memory */
 
 /* Open all the time, as to open it takes memory, too. */

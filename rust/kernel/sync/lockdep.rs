@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lockdep annotations for waits that are not for a lock.
+//!
+//! Code that others may wait for is annotated as if it held a lock, of a class that is chosen by a
+//! type; waiting for it, as if that lock were taken. So lockdep reports callers that wait with a
+//! lock held which that code takes, even if the two don't meet.
+
+/// Returns a map of the class that is chosen by `T`.
+// Not inlined, as lockdep tells classes and names apart by their addresses.
+#[cfg(CONFIG_LOCKDEP)]
+#[inline(never)]
+fn map<T>() -> bindings::lockdep_map {
+    bindings::lockdep_map {
+        // It is static, and nothing but its address is used.
+        key: core::any::type_name::<T>().as_ptr().cast_mut().cast(),
+        name: c"rust_wait".as_ptr().cast(),
+        ..pin_init::zeroed()
+    }
+}
+
+/// Calls `f`, which others may wait for.
+///
+/// With `trylock`, `f` is only called if there is nobody to wait for.
+#[inline]
+pub(crate) fn section<T, R>(trylock: bool, f: impl FnOnce() -> R) -> R {
+    #[cfg(CONFIG_LOCKDEP)]
+    {
+        let mut map = map::<T>();
+        // SAFETY: `map` is valid until it is released, by the same context.
+        unsafe {
+            bindings::lock_acquire(&mut map, 0, trylock.into(), 0, 1, core::ptr::null_mut(), 0)
+        };
+        let ret = f();
+        // SAFETY: As above.
+        unsafe { bindings::lock_release(&mut map, 0) };
+
+        ret
+    }
+
+    #[cfg(not(CONFIG_LOCKDEP))]
+    {
+        let _ = trylock;
+        f()
+    }
+}
+
+/// Tells lockdep that the caller may wait for a [`section`] of `T`.
+#[inline]
+pub(crate) fn might_wait<T>() {
+    // SAFETY: `lock_sync()` does not keep the map.
+    #[cfg(CONFIG_LOCKDEP)]
+    unsafe {
+        bindings::lock_sync(&mut map::<T>(), 0, 0, 1, core::ptr::null_mut(), 0)
+    };
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The queue of a client, and the hardware that it runs its jobs on.
+//!
+//! ```text
+//!  SUBMIT          the work item `Queue::work`, in the device's `run` queue          `cleanup`
+//!
+//!  push() ──► ring ──► current job ──► wait for fences ──► hardware ──► signal ──► put buffers
+//!                                        │      ▲            │   ▲
+//!                                        └──────┘            └───┘
+//!                                     callback: enqueue    timer: enqueue
+//! ```
+
+use super::*;
+
+/// As many jobs wait behind the current one.
+const RING: usize = 64;
+
+/// The watchdog takes a job that runs for longer for hung.
+const TIMEOUT: time::Delta = time::Delta::from_millis(500);
+
+/// What wakes the queue when a fence is signaled.
+type Wake = QueueWork<Queue, Arc<OwnedQueue>>;
+
+/// A job.
+pub(super) struct Job {
+    pub(super) fence: DriverDmaFence,
+    /// What it waits for before it is started.
+    pub(super) waits: KVec<ARef<DmaFence>>,
+    pub(super) buffers: Pin<KBox<Buffers>>,
+    pub(super) duration: time::Delta,
+}
+
+impl Job {
+    fn finish(self, status: Result, cleanup: &OwnedQueue) {
+        self.fence.signal(status);
+        cleanup.enqueue(self.buffers);
+    }
+}
+
+/// The buffers of a job, each with whether it is written to. They stay while the hardware may access
+/// them.
+#[pin_data]
+pub(super) struct Buffers {
+    #[pin]
+    work: Work<Self>,
+    objects: KVec<(ARef<Object>, bool)>,
+}
+
+impl Buffers {
+    pub(super) fn new(objects: KVec<(ARef<Object>, bool)>) -> Result<Pin<KBox<Self>>> {
+        KBox::pin_init(
+            pin_init!(Self {
+                work <- new_work!("mockgpu::Buffers"),
+                objects,
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    pub(super) fn resvs(&self) -> impl Iterator<Item = (&DmaResv, bool)> + Clone {
+        self.objects
+            .iter()
+            .map(|(object, write)| (object.resv(), *write))
+    }
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Buffers { self.work }
+}
+
+impl WorkItem for Buffers {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(_this: Pin<KBox<Self>>) {
+        // Dropped, this puts the buffers.
+    }
+}
+
+/// The queue of a client.
+#[pin_data]
+pub(super) struct Queue {
+    run: Arc<OwnedQueue>,
+    cleanup: Arc<OwnedQueue>,
+    #[pin]
+    work: Work<Self>,
+    #[pin]
+    timer: HrTimer<Self>,
+    /// Held from when a fence is armed until its job is in `ring`, so that both have one order.
+    #[pin]
+    timeline: Mutex<DmaFenceCtx>,
+    /// The jobs behind the current one. Has room for [`RING`].
+    #[pin]
+    ring: SpinLock<KVec<Job>>,
+    /// [`None`] once the file is closed. Fences are signaled with this held, so nothing that waits
+    /// for memory or for fences may be done with it.
+    #[pin]
+    engine: Mutex<Option<Engine>>,
+}
+
+/// What runs the jobs.
+///
+/// It refers to the queue that it is in, so that it has to be taken out in the end.
+#[derive(Default)]
+struct Engine {
+    job: Option<Job>,
+    /// When the hardware began with `job`.
+    started: Option<time::Instant<time::Monotonic>>,
+    /// The callback on a fence that `job` waits for. It is one or the other.
+    wait: Option<DmaFenceCb<Wake>>,
+    idle: Option<UnarmedDmaFenceCb<Wake>>,
+    /// The interrupt of the hardware. Set once it was started.
+    timer: Option<ArcHrTimerHandle<Queue>>,
+}
+
+impl Engine {
+    /// Returns whether all that `job` waits for is signaled. Otherwise the queue is woken when it is
+    /// worth to look again.
+    fn is_ready(&mut self, job: &mut Job) -> bool {
+        if let Some(wait) = self.wait.take_if(|wait| wait.fence().is_signaled()) {
+            self.idle = Some(wait.remove().0);
+        }
+
+        while let Some(idle) = self.idle.take() {
+            let Some(fence) = job.waits.pop() else {
+                self.idle = Some(idle);
+                return true;
+            };
+            match idle.register(fence) {
+                Ok(wait) => self.wait = Some(wait),
+                Err(signaled) => self.idle = Some(signaled.cb),
+            }
+        }
+
+        false
+    }
+
+    /// Gives `job` to the hardware.
+    fn start(&mut self, job: &Job, queue: &Arc<Queue>) {
+        let delay = job.duration.min(TIMEOUT);
+
+        self.started = Some(time::Instant::now());
+        match &mut self.timer {
+            Some(timer) => timer.restart(delay),
+            timer => *timer = Some(queue.clone().start(delay)),
+        }
+    }
+
+    /// Looks at the hardware, and returns how `job` has ended if it has, or if the watchdog says so.
+    fn poll(&self, job: &Job) -> Option<Result> {
+        match self.started?.elapsed() {
+            elapsed if elapsed >= job.duration => Some(Ok(())),
+            elapsed if elapsed >= TIMEOUT => Some(Err(ETIME)),
+            _ => None,
+        }
+    }
+}
+
+impl Queue {
+    pub(super) fn new(dev: &Device) -> Result<Arc<Self>> {
+        let queue = Arc::pin_init(
+            try_pin_init!(Self {
+                run: dev.run.clone(),
+                cleanup: dev.cleanup.clone(),
+                work <- new_work!("mockgpu::Queue"),
+                timer <- HrTimer::new(),
+                timeline <- new_mutex!(DmaFenceCtx::new(dev.names.clone())),
+                ring <- new_spinlock!(KVec::with_capacity(RING, GFP_KERNEL_ACCOUNT)?),
+                engine <- new_mutex!(None),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+
+        let wake = Wake::new(queue.run.clone(), queue.clone());
+        *queue.engine.lock() = Some(Engine {
+            idle: Some(UnarmedDmaFenceCb::new(wake, GFP_KERNEL_ACCOUNT)?),
+            ..Default::default()
+        });
+
+        Ok(queue)
+    }
+
+    /// Locks the timeline, to arm the fence of a job that is going to be [pushed](Self::push).
+    ///
+    /// Fails with [`EBUSY`] if the ring is full.
+    pub(super) fn timeline(&self) -> Result<MutexGuard<'_, DmaFenceCtx>> {
+        let timeline = self.timeline.lock();
+
+        if self.ring.lock().len() == RING {
+            return Err(EBUSY);
+        }
+        Ok(timeline)
+    }
+
+    /// Queues a job, whose fence was armed since [`timeline`](Self::timeline) was locked.
+    pub(super) fn push(this: &Arc<Self>, job: Job) {
+        // There is room, as nobody but the holder of the timeline takes it. If the item is pending
+        // already, that will do.
+        let _ = this.ring.lock().push_within_capacity(job);
+        let _ = this.run.enqueue(this.clone());
+    }
+
+    /// Does what can be done without waiting.
+    fn advance(this: &Arc<Self>) {
+        let mut engine = this.engine.lock();
+        let Some(engine) = &mut *engine else {
+            return;
+        };
+
+        let pop = || this.ring.lock().remove(0).ok();
+        while let Some(mut job) = engine.job.take().or_else(pop) {
+            if engine.started.is_none() && engine.is_ready(&mut job) {
+                engine.start(&job, this);
+            }
+
+            let Some(status) = engine.poll(&job) else {
+                engine.job = Some(job);
+                return;
+            };
+            engine.started = None;
+            job.finish(status, &this.cleanup);
+        }
+    }
+
+    /// Ends all jobs, and sees to it that no work item of this queue is left.
+    ///
+    /// The jobs get [`ECANCELED`]. They need not wait for anything, as the hardware does not go on.
+    pub(super) fn close(&self) {
+        // Dropping the engine takes its callback off, and waits for its timer.
+        let engine = self.engine.lock().take();
+        let job = engine.and_then(|engine| engine.job);
+        let ring = core::mem::take(&mut *self.ring.lock());
+
+        signalling(|_| {
+            for job in Iterator::chain(job.into_iter(), ring) {
+                job.finish(Err(ECANCELED), &self.cleanup);
+            }
+        });
+
+        // The module, the device and its queues must be there until these have returned.
+        self.run.flush();
+        self.cleanup.flush();
+    }
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Queue { self.work }
+}
+
+impl WorkItem for Queue {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        signalling(|_| Self::advance(&this));
+    }
+}
+
+impl_has_hr_timer! {
+    impl HasHrTimer<Self> for Queue {
+        mode: RelativeHardMode<time::Monotonic>, field: self.timer
+    }
+}
+
+/// The interrupt handler. Fences can't be signaled here with `PREEMPT_RT`.
+impl HrTimerCallback for Queue {
+    type Pointer<'a> = Arc<Self>;
+
+    fn run(this: ArcBorrow<'_, Self>, _: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        let _ = this.run.enqueue(Arc::from(this));
+
+        HrTimerRestart::NoRestart
+    }
+}

@@ -1,0 +1,770 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tests of the sample driver rust_mockgpu: jobs, what they wait for and signal, the watchdog,
+ * waiting for buffers, closing and unloading with jobs in flight, and bad input.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/sync_file.h>
+
+#include "kselftest_harness.h"
+#include "rust_mockgpu.h"
+
+#define MSEC		1000000LL
+#define SEC		1000000000LL
+/* The driver's. */
+#define WATCHDOG	(500 * MSEC)
+#define RING		64
+/* Longer than the watchdog lets a job run. */
+#define HANG		(1000 * SEC)
+
+static int64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * SEC + ts.tv_nsec;
+}
+
+/* Returns what ioctl() does, or -errno, and does not try again. */
+static int once(int fd, unsigned long request, void *arg)
+{
+	int ret = ioctl(fd, request, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+static int do_ioctl(int fd, unsigned long request, void *arg)
+{
+	int ret;
+
+	do {
+		ret = once(fd, request, arg);
+	} while (ret == -EINTR || ret == -EAGAIN);
+
+	return ret;
+}
+
+static int open_node(const char *format, int first)
+{
+	char path[32];
+	int i;
+
+	for (i = first; i < first + 64; i++) {
+		char name[16] = "";
+		struct drm_version version = { .name = name, .name_len = sizeof(name) - 1 };
+		int fd;
+
+		snprintf(path, sizeof(path), format, i);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (!do_ioctl(fd, DRM_IOCTL_VERSION, &version) && !strcmp(name, "rust_mockgpu"))
+			return fd;
+		close(fd);
+	}
+
+	return -ENODEV;
+}
+
+static int open_gpu(void)
+{
+	return open_node("/dev/dri/renderD%d", 128);
+}
+
+static int create(int fd, uint32_t *handle)
+{
+	struct mockgpu_create arg = { .size = 4096 };
+	int ret = do_ioctl(fd, DRM_IOCTL_MOCKGPU_CREATE, &arg);
+
+	*handle = arg.handle;
+	return ret;
+}
+
+/* Submits a job that uses a buffer, if handle is not 0. Returns a sync file, or -errno. */
+static int submit(int fd, uint32_t handle, uint32_t flags, int64_t duration)
+{
+	struct mockgpu_buffer buffer = { .handle = handle, .flags = flags };
+	struct mockgpu_submit arg = {
+		.buffers = (uintptr_t)&buffer,
+		.buffer_count = !!handle,
+		.flags = MOCKGPU_SUBMIT_SYNC_FILE,
+		.duration_ns = duration,
+	};
+	int ret = do_ioctl(fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg);
+
+	return ret ? ret : (int)arg.sync_file;
+}
+
+/* Submits a job that waits for and signals one thing. */
+static int submit_sync(int fd, struct mockgpu_sync *wait, struct mockgpu_sync *signal, int64_t duration)
+{
+	struct mockgpu_submit arg = {
+		.waits = (uintptr_t)wait,
+		.wait_count = !!wait,
+		.signals = (uintptr_t)signal,
+		.signal_count = !!signal,
+		.flags = MOCKGPU_SUBMIT_SYNC_FILE,
+		.duration_ns = duration,
+	};
+	int ret = do_ioctl(fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg);
+
+	return ret ? ret : (int)arg.sync_file;
+}
+
+static int wait_buffer(int fd, uint32_t handle, uint32_t flags, int64_t timeout)
+{
+	struct mockgpu_wait arg = { .handle = handle, .flags = flags, .timeout_ns = timeout };
+
+	return do_ioctl(fd, DRM_IOCTL_MOCKGPU_WAIT, &arg);
+}
+
+/* Waits for a sync file. Returns its status: 1, or the error of its fence; 0 after 20 s. */
+static int finish(int sync_file, int64_t *time)
+{
+	struct pollfd poll_fd = { .fd = sync_file, .events = POLLIN };
+	struct sync_fence_info fence = { };
+	struct sync_file_info info = {
+		.num_fences = 1,
+		.sync_fence_info = (uintptr_t)&fence,
+	};
+
+	poll(&poll_fd, 1, 20000);
+	if (do_ioctl(sync_file, SYNC_IOC_FILE_INFO, &info))
+		return 0;
+	if (time)
+		*time = fence.timestamp_ns;
+	return info.status;
+}
+
+static bool is_signaled(int sync_file)
+{
+	struct pollfd poll_fd = { .fd = sync_file, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 0) == 1;
+}
+
+static uint32_t syncobj_create(int fd)
+{
+	struct drm_syncobj_create arg = { };
+
+	return do_ioctl(fd, DRM_IOCTL_SYNCOBJ_CREATE, &arg) ? 0 : arg.handle;
+}
+
+static int syncobj_wait(int fd, uint32_t handle, uint64_t point, int64_t timeout)
+{
+	struct drm_syncobj_timeline_wait arg = {
+		.handles = (uintptr_t)&handle,
+		.points = (uintptr_t)&point,
+		.count_handles = 1,
+		.timeout_nsec = timeout,
+	};
+
+	return do_ioctl(fd, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &arg);
+}
+
+static int prime_share(int fd, uint32_t handle, int other, uint32_t *other_handle)
+{
+	struct drm_prime_handle arg = { .handle = handle, .flags = DRM_CLOEXEC | DRM_RDWR };
+	int ret = do_ioctl(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &arg);
+	int dmabuf = arg.fd;
+
+	if (ret)
+		return ret;
+	ret = do_ioctl(other, DRM_IOCTL_PRIME_FD_TO_HANDLE, &arg);
+	*other_handle = arg.handle;
+	close(dmabuf);
+	return ret;
+}
+
+FIXTURE(mockgpu) {
+	int fd;
+	uint32_t handle;
+};
+
+FIXTURE_SETUP(mockgpu)
+{
+	self->fd = open_gpu();
+	if (self->fd < 0)
+		SKIP(return, "no rust_mockgpu device");
+	ASSERT_EQ(0, create(self->fd, &self->handle));
+}
+
+FIXTURE_TEARDOWN(mockgpu)
+{
+	close(self->fd);
+}
+
+TEST_F(mockgpu, create)
+{
+	struct mockgpu_create arg = { .size = 1 };
+
+	EXPECT_EQ(0, once(self->fd, DRM_IOCTL_MOCKGPU_CREATE, &arg));
+	EXPECT_NE(0U, arg.handle);
+	arg.size = 0;
+	EXPECT_EQ(-EINVAL, once(self->fd, DRM_IOCTL_MOCKGPU_CREATE, &arg));
+	arg.size = UINT64_MAX;
+	EXPECT_EQ(-EINVAL, once(self->fd, DRM_IOCTL_MOCKGPU_CREATE, &arg));
+	arg.size = 4096;
+	arg.pad = 1;
+	EXPECT_EQ(-EINVAL, once(self->fd, DRM_IOCTL_MOCKGPU_CREATE, &arg));
+}
+
+/* Jobs take as long as they say, and end in order. */
+TEST_F(mockgpu, order)
+{
+	int64_t start = now(), time[3];
+	int jobs[3], i;
+
+	jobs[0] = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 60 * MSEC);
+	jobs[1] = submit(self->fd, 0, 0, 0);
+	jobs[2] = submit(self->fd, self->handle, 0, 20 * MSEC);
+	for (i = 0; i < 3; i++) {
+		ASSERT_LE(0, jobs[i]);
+		EXPECT_EQ(1, finish(jobs[i], &time[i]));
+		close(jobs[i]);
+	}
+	EXPECT_LE(start + 60 * MSEC, time[0]);
+	EXPECT_LE(time[0], time[1]);
+	EXPECT_LE(time[1] + 20 * MSEC, time[2]);
+}
+
+TEST_F(mockgpu, wait)
+{
+	int64_t start, left;
+	int job;
+
+	/* Idle: even what has passed. */
+	EXPECT_EQ(0, wait_buffer(self->fd, self->handle, 0, 0));
+	EXPECT_EQ(0, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, INT64_MIN));
+
+	start = now();
+	job = submit(self->fd, self->handle, 0, 200 * MSEC);
+	ASSERT_LE(0, job);
+	/* Readers don't wait for readers. */
+	EXPECT_EQ(0, wait_buffer(self->fd, self->handle, 0, 0));
+	EXPECT_EQ(-ETIMEDOUT, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 0));
+	EXPECT_EQ(-ETIMEDOUT, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 1));
+	EXPECT_EQ(-ETIMEDOUT, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, INT64_MIN));
+	EXPECT_EQ(-ETIMEDOUT, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE,
+					  start + 50 * MSEC));
+	left = now() - start;
+	EXPECT_LE(50 * MSEC, left);
+	EXPECT_EQ(0, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, INT64_MAX));
+	EXPECT_LE(200 * MSEC, now() - start);
+	EXPECT_EQ(1, finish(job, NULL));
+
+	EXPECT_EQ(-ENOENT, wait_buffer(self->fd, self->handle + 1, 0, 0));
+	EXPECT_EQ(-EINVAL, wait_buffer(self->fd, self->handle, 2, 0));
+}
+
+static void on_alarm(int number)
+{
+}
+
+TEST_F(mockgpu, wait_is_interrupted)
+{
+	struct mockgpu_wait arg = { .handle = self->handle, .timeout_ns = INT64_MAX };
+	struct itimerval timer = { .it_value.tv_usec = 50000 };
+	struct sigaction action = { .sa_handler = on_alarm };
+	int job = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 300 * MSEC);
+
+	ASSERT_LE(0, job);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	EXPECT_EQ(-EINTR, once(self->fd, DRM_IOCTL_MOCKGPU_WAIT, &arg));
+	EXPECT_FALSE(is_signaled(job));
+	EXPECT_EQ(0, once(self->fd, DRM_IOCTL_MOCKGPU_WAIT, &arg));
+	EXPECT_TRUE(is_signaled(job));
+}
+
+/* Explicit: a sync file of another queue, and one's own. */
+TEST_F(mockgpu, wait_for_sync_file)
+{
+	struct mockgpu_sync wait = { .kind = MOCKGPU_SYNC_FILE };
+	int other = open_gpu(), first, second;
+	int64_t times[2];
+
+	ASSERT_LE(0, other);
+	first = submit(other, 0, 0, 100 * MSEC);
+	ASSERT_LE(0, first);
+	wait.handle = first;
+	second = submit_sync(self->fd, &wait, NULL, 0);
+	ASSERT_LE(0, second);
+	EXPECT_EQ(1, finish(second, &times[1]));
+	EXPECT_EQ(1, finish(first, &times[0]));
+	EXPECT_LE(times[0], times[1]);
+
+	/* It is signaled by now. */
+	first = submit_sync(self->fd, &wait, NULL, 0);
+	EXPECT_EQ(1, finish(first, NULL));
+
+	first = submit(self->fd, 0, 0, 50 * MSEC);
+	wait.handle = first;
+	second = submit_sync(self->fd, &wait, NULL, 0);
+	ASSERT_LE(0, second);
+	EXPECT_EQ(1, finish(second, &times[1]));
+	EXPECT_EQ(1, finish(first, &times[0]));
+	EXPECT_LE(times[0], times[1]);
+	close(other);
+}
+
+TEST_F(mockgpu, syncobjs)
+{
+	struct mockgpu_sync binary = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd) };
+	struct mockgpu_sync line = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd) };
+	struct mockgpu_sync wait;
+	int64_t start = now();
+	int job;
+
+	ASSERT_NE(0U, binary.handle);
+	ASSERT_NE(0U, line.handle);
+
+	job = submit_sync(self->fd, NULL, &binary, 50 * MSEC);
+	ASSERT_LE(0, job);
+	EXPECT_EQ(0, syncobj_wait(self->fd, binary.handle, 0, INT64_MAX));
+	EXPECT_LE(50 * MSEC, now() - start);
+	EXPECT_TRUE(is_signaled(job));
+	close(job);
+
+	line.point = 3;
+	job = submit_sync(self->fd, &binary, &line, 50 * MSEC);
+	close(job);
+	line.point = 7;
+	job = submit_sync(self->fd, NULL, &line, 0);
+	ASSERT_LE(0, job);
+	EXPECT_EQ(-ETIME, syncobj_wait(self->fd, line.handle, 7, now() + 10 * MSEC));
+	/* To wait for a point that is not the last. */
+	wait = line;
+	wait.point = 2;
+	close(submit_sync(self->fd, &wait, NULL, 0));
+	EXPECT_EQ(0, syncobj_wait(self->fd, line.handle, 7, INT64_MAX));
+	EXPECT_EQ(1, finish(job, NULL));
+	close(job);
+
+	/* It has not come to that point. */
+	wait.point = 8;
+	EXPECT_EQ(-EINVAL, submit_sync(self->fd, &wait, NULL, 0));
+	/* Points that go back are user space's, which gets what it asks for. */
+	line.point = 5;
+	job = submit_sync(self->fd, NULL, &line, 0);
+	ASSERT_LE(0, job);
+	EXPECT_EQ(1, finish(job, NULL));
+	EXPECT_EQ(0, syncobj_wait(self->fd, line.handle, 5, now() + SEC));
+}
+
+/* Of two queues, through a buffer. */
+TEST_F(mockgpu, implicit)
+{
+	int other = open_gpu(), write, read, read_too;
+	int64_t times[3];
+	uint32_t handle;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, prime_share(self->fd, self->handle, other, &handle));
+
+	/* A reader waits for a writer, a writer for a reader. */
+	write = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 80 * MSEC);
+	read = submit(other, handle, 0, 80 * MSEC);
+	ASSERT_LE(0, write);
+	ASSERT_LE(0, read);
+	EXPECT_FALSE(is_signaled(write));
+	EXPECT_EQ(1, finish(read, &times[1]));
+	EXPECT_EQ(1, finish(write, &times[0]));
+	EXPECT_LE(times[0] + 80 * MSEC, times[1]);
+
+	/* Readers don't wait for each other. */
+	read = submit(self->fd, self->handle, 0, 400 * MSEC);
+	read_too = submit(other, handle, 0, 0);
+	write = submit(other, handle, MOCKGPU_BUFFER_WRITE, 0);
+	EXPECT_EQ(1, finish(read_too, &times[1]));
+	EXPECT_FALSE(is_signaled(read));
+	EXPECT_EQ(1, finish(write, &times[2]));
+	EXPECT_EQ(1, finish(read, &times[0]));
+	EXPECT_LE(times[1], times[0]);
+	EXPECT_LE(times[0], times[2]);
+	close(other);
+}
+
+/* As many as there may be, some more than once; what is written to once is written to. */
+TEST_F(mockgpu, many_buffers)
+{
+	struct mockgpu_buffer buffers[MOCKGPU_MAX_COUNT + 1] = { };
+	struct mockgpu_submit arg = {
+		.buffers = (uintptr_t)buffers,
+		.buffer_count = MOCKGPU_MAX_COUNT,
+		.duration_ns = 200 * MSEC,
+	};
+	int i;
+
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, create(self->fd, &buffers[i].handle));
+	for (; i < MOCKGPU_MAX_COUNT + 1; i++)
+		buffers[i].handle = buffers[i % 8].handle;
+	buffers[8 + 3].flags = MOCKGPU_BUFFER_WRITE;
+
+	ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg));
+	for (i = 0; i < 8; i++)
+		EXPECT_EQ(i == 3 ? -ETIMEDOUT : 0, wait_buffer(self->fd, buffers[i].handle, 0, 0));
+	EXPECT_EQ(0, wait_buffer(self->fd, buffers[3].handle, MOCKGPU_BUFFER_WRITE, INT64_MAX));
+
+	arg.buffer_count++;
+	EXPECT_EQ(-EINVAL, do_ioctl(self->fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg));
+}
+
+/* The handle may go before the job has ended. */
+TEST_F(mockgpu, buffer_goes_first)
+{
+	struct drm_gem_close arg = { .handle = self->handle };
+	int job = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 50 * MSEC);
+
+	ASSERT_LE(0, job);
+	EXPECT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_GEM_CLOSE, &arg));
+	EXPECT_EQ(-ENOENT, submit(self->fd, self->handle, 0, 0));
+	EXPECT_EQ(1, finish(job, NULL));
+}
+
+TEST_F(mockgpu, hang)
+{
+	int64_t start = now(), time;
+	int jobs[3], i;
+
+	jobs[0] = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, HANG);
+	jobs[1] = submit(self->fd, self->handle, 0, 10 * MSEC);
+	jobs[2] = submit(self->fd, 0, 0, INT64_MAX);
+	for (i = 0; i < 3; i++)
+		ASSERT_LE(0, jobs[i]);
+	EXPECT_EQ(-ETIME, finish(jobs[0], &time));
+	EXPECT_LE(start + WATCHDOG, time);
+	EXPECT_EQ(1, finish(jobs[1], NULL));
+	EXPECT_EQ(-ETIME, finish(jobs[2], NULL));
+	/* It goes on. */
+	EXPECT_EQ(1, finish(submit(self->fd, self->handle, 0, 0), NULL));
+}
+
+TEST_F(mockgpu, full_ring)
+{
+	int jobs[RING + 2], i, n;
+
+	/* The first is taken out of the ring when it is started. */
+	jobs[0] = submit(self->fd, 0, 0, 300 * MSEC);
+	ASSERT_LE(0, jobs[0]);
+	usleep(50000);
+	for (n = 1; n < RING + 2; n++) {
+		jobs[n] = submit(self->fd, self->handle, 0, 0);
+		if (jobs[n] < 0)
+			break;
+	}
+	EXPECT_EQ(RING + 1, n);
+	EXPECT_EQ(-EBUSY, jobs[n]);
+	for (i = 0; i < n; i++) {
+		EXPECT_EQ(1, finish(jobs[i], NULL));
+		close(jobs[i]);
+	}
+	EXPECT_EQ(1, finish(submit(self->fd, self->handle, 0, 0), NULL));
+}
+
+/* Each fails, and leaves everything as it was. */
+TEST_F(mockgpu, bad_input)
+{
+	struct mockgpu_buffer buffers[2] = {
+		{ .handle = self->handle, .flags = MOCKGPU_BUFFER_WRITE },
+		{ .handle = self->handle },
+	};
+	struct mockgpu_sync waits[2] = { }, signals[2] = { };
+	const struct mockgpu_submit good = {
+		.buffers = (uintptr_t)buffers,
+		.buffer_count = 2,
+		.waits = (uintptr_t)waits,
+		.wait_count = 1,
+		.signals = (uintptr_t)signals,
+		.signal_count = 1,
+		.duration_ns = 300 * MSEC,
+		.sync_file = 0xdeadbeef,
+	};
+	uint32_t binary = syncobj_create(self->fd), done = syncobj_create(self->fd);
+	struct mockgpu_submit arg;
+	char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int devnull = open("/dev/null", O_RDWR), fds[128], i;
+	struct rlimit limit, none;
+
+#define BAD(error, change)	do {							\
+		waits[0] = (struct mockgpu_sync){ .kind = MOCKGPU_SYNC_OBJ, .handle = done };	\
+		signals[0] = (struct mockgpu_sync){ .kind = MOCKGPU_SYNC_OBJ, .handle = binary }; \
+		buffers[1] = (struct mockgpu_buffer){ .handle = self->handle };		\
+		arg = good;								\
+		change;									\
+		EXPECT_EQ(error, once(self->fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg))	\
+			TH_LOG("%s", #change);						\
+		EXPECT_EQ(0xdeadbeef, arg.sync_file);					\
+	} while (0)
+
+	/* A fence that is there. */
+	signals[0] = (struct mockgpu_sync){ .kind = MOCKGPU_SYNC_OBJ, .handle = done };
+	EXPECT_EQ(1, finish(submit_sync(self->fd, NULL, &signals[0], 0), NULL));
+
+	BAD(-EINVAL, arg.flags = 2);
+	BAD(-EINVAL, arg.flags = 0x80000001);
+	BAD(-EINVAL, arg.pad = 1);
+	BAD(-EINVAL, arg.duration_ns = 1ULL << 63);
+	BAD(-EINVAL, arg.buffer_count = 65);
+	BAD(-EINVAL, arg.buffer_count = UINT32_MAX);
+	BAD(-EINVAL, arg.wait_count = 0x20000001);
+	BAD(-EINVAL, arg.signal_count = UINT32_MAX);
+	BAD(-EFAULT, arg.buffers = 0);
+	BAD(-EFAULT, arg.waits = UINT64_MAX);
+	BAD(-EFAULT, arg.signals = 1ULL << 63);
+	BAD(-EINVAL, buffers[1].flags = 2);
+	BAD(-ENOENT, buffers[1].handle = self->handle + 100);
+	BAD(-ENOENT, buffers[1].handle = 0);
+	BAD(-EINVAL, waits[0].kind = 2);
+	BAD(-ENOENT, waits[0].handle = 1000);
+	BAD(-EINVAL, waits[0].point = 1);
+	BAD(-EINVAL, waits[0].handle = binary);
+	BAD(-EINVAL, waits[0] = ((struct mockgpu_sync){ .handle = devnull }));
+	BAD(-EINVAL, waits[0] = ((struct mockgpu_sync){ .handle = self->fd }));
+	BAD(-EINVAL, waits[0] = ((struct mockgpu_sync){ .handle = UINT32_MAX }));
+	BAD(-EINVAL, signals[0].kind = MOCKGPU_SYNC_FILE);
+	BAD(-ENOENT, signals[0].handle = 1000);
+	BAD(-ENOENT, signals[0].handle = 0);
+
+	/* It faults half way. */
+	ASSERT_NE(MAP_FAILED, page);
+	munmap(page + 4096, 4096);
+	memcpy(page + 4096 - sizeof(buffers[0]), buffers, sizeof(buffers[0]));
+	BAD(-EFAULT, arg.buffers = (uintptr_t)(page + 4096 - sizeof(buffers[0])));
+
+	/* No file descriptors. */
+	getrlimit(RLIMIT_NOFILE, &limit);
+	none = limit;
+	none.rlim_cur = 64;
+	setrlimit(RLIMIT_NOFILE, &none);
+	for (i = 0; i < 128; i++)
+		fds[i] = dup(devnull);
+	BAD(-EMFILE, arg.flags = MOCKGPU_SUBMIT_SYNC_FILE);
+	for (i = 0; i < 128; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	setrlimit(RLIMIT_NOFILE, &limit);
+
+	/* Nothing was submitted: the buffer is idle, and there is no fence in the sync object. */
+	EXPECT_EQ(0, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 0));
+	EXPECT_EQ(-EINVAL, syncobj_wait(self->fd, binary, 0, 0));
+	EXPECT_EQ(1, finish(submit(self->fd, self->handle, 0, 0), NULL));
+	close(devnull);
+}
+
+/* Jobs that run, wait and hang are cancelled, at once. */
+TEST_F(mockgpu, close_in_flight)
+{
+	struct mockgpu_sync wait = { .kind = MOCKGPU_SYNC_FILE };
+	int other = open_gpu(), jobs[10], i, hung;
+	int64_t start, times[10];
+	uint32_t handle;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, create(other, &handle));
+	hung = submit(self->fd, 0, 0, HANG);
+	wait.handle = hung;
+
+	jobs[0] = submit(other, handle, MOCKGPU_BUFFER_WRITE, HANG);
+	jobs[1] = submit_sync(other, &wait, NULL, HANG);
+	for (i = 2; i < 10; i++)
+		jobs[i] = submit(other, handle, MOCKGPU_BUFFER_WRITE, 300 * MSEC);
+	start = now();
+	close(other);
+	for (i = 0; i < 10; i++)
+		EXPECT_TRUE(is_signaled(jobs[i]));
+	EXPECT_GT(start + WATCHDOG, now());
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(-ECANCELED, finish(jobs[i], &times[i]));
+		if (i)
+			EXPECT_LE(times[i - 1], times[i]);
+		close(jobs[i]);
+	}
+
+	/* One that waits for another queue, with a callback on its fence. */
+	other = open_gpu();
+	jobs[0] = submit_sync(other, &wait, NULL, 0);
+	ASSERT_LE(0, jobs[0]);
+	usleep(20000);
+	close(other);
+	EXPECT_EQ(-ECANCELED, finish(jobs[0], NULL));
+	EXPECT_EQ(-ETIME, finish(hung, NULL));
+}
+
+/* A client that is killed does what one that closes does. */
+TEST_F(mockgpu, killed)
+{
+	int pipe_fds[2], other, pid, job;
+	uint32_t handle;
+
+	other = open_gpu();
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, create(other, &handle));
+	job = submit(other, handle, MOCKGPU_BUFFER_WRITE, HANG);
+	ASSERT_LE(0, job);
+	ASSERT_EQ(0, pipe(pipe_fds));
+	pid = fork();
+	if (!pid) {
+		/* It waits with the only file that there is left. */
+		close(self->fd);
+		if (write(pipe_fds[1], "", 1) != 1)
+			_exit(1);
+		submit(other, handle, MOCKGPU_BUFFER_WRITE, HANG);
+		wait_buffer(other, handle, 0, INT64_MAX);
+		wait_buffer(other, handle, 0, INT64_MAX);
+		_exit(0);
+	}
+	close(other);
+	ASSERT_EQ(1, read(pipe_fds[0], &handle, 1));
+	usleep(50000);
+	/* The other one has the file. */
+	EXPECT_FALSE(is_signaled(job));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	EXPECT_EQ(-ECANCELED, finish(job, NULL));
+}
+
+#define THREADS		4
+#define ROUNDS		500
+
+static void *race(void *arg)
+{
+	unsigned int seed = (uintptr_t)arg;
+	uintptr_t errors = 0;
+	int i, j;
+
+	for (i = 0; i < ROUNDS; i++) {
+		int fd = open_gpu(), sync_file = -1;
+		uint32_t handle;
+
+		if (fd < 0 || create(fd, &handle)) {
+			errors++;
+			continue;
+		}
+		for (j = rand_r(&seed) % 4; j >= 0; j--) {
+			if (sync_file >= 0)
+				close(sync_file);
+			sync_file = submit(fd, handle, rand_r(&seed) % 2, rand_r(&seed) % (400 * 1000));
+		}
+		if (rand_r(&seed) % 2)
+			usleep(rand_r(&seed) % 400);
+		close(fd);
+		/* Closing has waited for all of it. */
+		if (sync_file < 0 || !is_signaled(sync_file))
+			errors++;
+		close(sync_file);
+	}
+
+	return (void *)errors;
+}
+
+/* Closing against completion. */
+TEST_F_TIMEOUT(mockgpu, race, 300)
+{
+	pthread_t threads[THREADS];
+	void *errors;
+	int i;
+
+	for (i = 0; i < THREADS; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, race, (void *)(uintptr_t)(i + 1)));
+	for (i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], &errors);
+		EXPECT_EQ(0UL, (uintptr_t)errors);
+	}
+}
+
+/* A job that waits for a point behind 100,000 others, the first of which is not signaled. */
+TEST_F_TIMEOUT(mockgpu, long_chain, 300)
+{
+	struct mockgpu_sync line = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd), .point = 1 };
+	struct drm_syncobj_timeline_array signal = {
+		.handles = (uintptr_t)&line.handle,
+		.points = (uintptr_t)&line.point,
+		.count_handles = 1,
+	};
+	int jobs[60], waits, i;
+
+	/* So that it is not signaled for 30 s. */
+	for (i = 0; i < 59; i++) {
+		jobs[i] = submit(self->fd, 0, 0, HANG);
+		ASSERT_LE(0, jobs[i]);
+	}
+	jobs[59] = submit_sync(self->fd, NULL, &line, 0);
+	ASSERT_LE(0, jobs[59]);
+	for (line.point = 2; line.point <= 100000; line.point++)
+		ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL, &signal));
+
+	line.point = 100000;
+	waits = submit_sync(self->fd, &line, NULL, 0);
+	EXPECT_LE(0, waits);
+	EXPECT_FALSE(is_signaled(jobs[59]));
+	/* All of it goes. */
+	close(self->fd);
+	EXPECT_EQ(-ECANCELED, finish(waits, NULL));
+	for (i = 0; i < 60; i++)
+		close(jobs[i]);
+	self->fd = open_gpu();
+}
+
+static bool loaded(void)
+{
+	return !access("/sys/module/rust_mockgpu/initstate", F_OK);
+}
+
+/* Returns 0, or -errno: -EAGAIN if it is in use. */
+static int unload(void)
+{
+	return syscall(SYS_delete_module, "rust_mockgpu", O_NONBLOCK) ? -errno : 0;
+}
+
+/* Files keep the module, sync files don't. */
+TEST_F(mockgpu, unload)
+{
+	int jobs[4], i;
+
+	if (geteuid() || !loaded())
+		SKIP(return, "rust_mockgpu is not a module, or I am not root");
+
+	jobs[0] = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 0);
+	EXPECT_EQ(1, finish(jobs[0], NULL));
+	jobs[1] = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, HANG);
+	jobs[2] = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 0);
+	jobs[3] = submit(self->fd, 0, 0, HANG);
+	EXPECT_EQ(-EAGAIN, unload());
+	close(self->fd);
+	EXPECT_EQ(0, unload());
+	EXPECT_FALSE(loaded());
+
+	EXPECT_EQ(1, finish(jobs[0], NULL));
+	for (i = 1; i < 4; i++)
+		EXPECT_EQ(-ECANCELED, finish(jobs[i], NULL));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, close(jobs[i]));
+	/* What is left of them goes after a grace period. */
+	sleep(1);
+	EXPECT_EQ(0, system("modprobe rust_mockgpu"));
+	self->fd = open_gpu();
+	EXPECT_LE(0, self->fd);
+}
+
+TEST_HARNESS_MAIN
