@@ -236,7 +236,7 @@ unsafe impl AlwaysRefCounted for DmaFence {
 }
 
 impl DmaFence {
-    /// The most fences that can be waited for or merged at once.
+    /// The most fences that can be merged, or be in an array.
     pub const MAX_FENCES: usize = 1 << 16;
 
     /// Borrows the fence behind a raw pointer.

@@ -19,7 +19,7 @@ pub enum WaitError {
     /// A signal is pending for the thread, which waited interruptibly.
     Interrupted,
     /// The fence's driver waits in its own way and reports this, e.g. [`EDEADLK`] as the hardware
-    /// hangs; C asks to go on as if the fence were signalled. Or the wait could not be begun.
+    /// hangs; C asks to go on as if the fence were signaled.
     Failed(Error),
 }
 
@@ -63,8 +63,8 @@ pub(crate) fn outcome_from_c(ret: c_long) -> Result<Jiffies, WaitError> {
 /// # Waiting
 ///
 /// All of these may sleep, even if the timeout is zero. Don't call them from where a fence has to
-/// be signalled, nor with a lock held that is taken there. Lockdep finds the latter, but for waits
-/// for any of several fences, of which C does not tell it; see [`signalling()`].
+/// be signaled, nor with a lock held that is taken there. Lockdep reports the latter, see
+/// [`signalling()`].
 ///
 /// Timeouts are in jiffies. [`Jiffies::MAX`], as every value that does not fit a `long`, means to
 /// wait without a limit.
