@@ -122,7 +122,6 @@ suite() {
 	EOF
 	export APT_CONFIG=$apt/apt.conf
 
-	# shellcheck disable=SC2317
 	update() {
 		apt-get update || {
 			echo "rustgem: Debian's $1 can not be reached, or its signature is not good: check the network, or set RUSTGEM_MIRROR"
@@ -154,7 +153,7 @@ debian_root() (
 
 	# Valid-Until is left out, as forky's Release is past it at times; its signature is
 	# checked. A tar, unpacked as whoever runs this, works for root and for others.
-	# shellcheck disable=SC2016,SC2317
+	# shellcheck disable=SC2016
 	bootstrap() {
 		mmdebstrap --variant=essential --include="$packages" \
 			--keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
@@ -276,7 +275,6 @@ fuzzer() {
 	"$top/scripts/toolchain" cargo
 	# shellcheck source=/dev/null
 	. "$cache/toolchain.env"
-	# shellcheck disable=SC2317
 	program() {
 		cd "$top/fuzz" || return
 		export CARGO_TARGET_DIR=$cache/build/fuzz
