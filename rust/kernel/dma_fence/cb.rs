@@ -236,8 +236,8 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// `Q` refers to the queue. With an [`Arc<OwnedQueue>`](crate::workqueue::OwnedQueue), the driver can
-/// wait for the item with [`flush()`](crate::workqueue::OwnedQueue::flush).
+/// `Q` refers to the queue. With an [`Arc<OwnedQueue>`](crate::workqueue::OwnedQueue), the driver
+/// can wait for the item with [`flush()`](crate::workqueue::OwnedQueue::flush).
 pub struct QueueWork<T, Q = &'static Queue, const ID: u64 = 0> {
     queue: Q,
     work: Arc<T>,

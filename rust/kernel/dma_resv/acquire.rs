@@ -184,8 +184,9 @@ pub fn acquire<'r, R>(f: impl for<'c> FnOnce(DmaResvAcquireCtx<'c, 'r>) -> R) ->
 
 /// Locks all of `resvs`, and calls `f` with their guards.
 ///
-/// The guards are in the order of `resvs`, each with what came with the object. An object that comes
-/// again, also as that of another GEM object, is ignored. Everything is unlocked when this returns.
+/// The guards are in the order of `resvs`, each with what came with the object. An object that
+/// comes again, also as that of another GEM object, is ignored. Everything is unlocked when this
+/// returns.
 ///
 /// `resvs` is iterated over again each time that there is contention, so it has to yield the same.
 ///

@@ -5,9 +5,9 @@
 //! ```text
 //!  SUBMIT          the work item `Queue::work`, in the device's `run` queue          `cleanup`
 //!
-//!  push() ──► ring ──► current job ──► wait for fences ──► hardware ──► signal ──► put buffers
-//!                                        │      ▲            │   ▲
-//!                                        └──────┘            └───┘
+//!  push() --> ring --> current job --> wait for fences --> hardware --> signal --> put buffers
+//!                                        |      ^            |   ^
+//!                                        +------+            +---+
 //!                                     callback: enqueue    timer: enqueue
 //! ```
 
@@ -38,8 +38,8 @@ impl Job {
     }
 }
 
-/// The buffers of a job, each with whether it is written to. They stay while the hardware may access
-/// them.
+/// The buffers of a job, each with whether it is written to. They stay while the hardware may
+/// access them.
 #[pin_data]
 pub(super) struct Buffers {
     #[pin]
@@ -114,8 +114,8 @@ struct Engine {
 }
 
 impl Engine {
-    /// Returns whether all that `job` waits for is signaled. Otherwise the queue is woken when it is
-    /// worth to look again.
+    /// Returns whether all that `job` waits for is signaled. Otherwise the queue is woken when it
+    /// is worth to look again.
     fn is_ready(&mut self, job: &mut Job) -> bool {
         if let Some(wait) = self.wait.take_if(|wait| wait.fence().is_signaled()) {
             self.idle = Some(wait.remove().0);
@@ -146,7 +146,8 @@ impl Engine {
         }
     }
 
-    /// Looks at the hardware, and returns how `job` has ended if it has, or if the watchdog says so.
+    /// Looks at the hardware, and returns how `job` has ended if it has, or if the watchdog says
+    /// so.
     fn poll(&self, job: &Job) -> Option<Result> {
         match self.started?.elapsed() {
             elapsed if elapsed >= job.duration => Some(Ok(())),

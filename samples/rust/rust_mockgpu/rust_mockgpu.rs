@@ -2,9 +2,9 @@
 
 //! A mock GPU: a DRM driver with a job queue, to copy from.
 //!
-//! A client makes buffers, and submits jobs that use them. A job waits for fences, explicit ones and
-//! those of its buffers, runs on hardware that is a timer, and signals a fence of its own. There is
-//! no stable ABI, and no use but as an example and for tests.
+//! A client makes buffers, and submits jobs that use them. A job waits for fences, explicit ones
+//! and those of its buffers, runs on hardware that is a timer, and signals a fence of its own.
+//! There is no stable ABI, and no use but as an example and for tests.
 //!
 //! Read it in this order:
 //! - [`uapi`]: what user space sees,

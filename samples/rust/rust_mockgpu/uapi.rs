@@ -70,8 +70,8 @@ pub(super) struct Submit {
     pub(super) signal_count: u32,
     /// 0 or [`SUBMIT_SYNC_FILE`].
     pub(super) flags: u32,
-    /// How long the hardware takes. If it is too long, the watchdog takes the hardware for hung, and
-    /// the job ends with `ETIME`.
+    /// How long the hardware takes. If it is too long, the watchdog takes the hardware for hung,
+    /// and the job ends with `ETIME`.
     pub(super) duration_ns: u64,
     /// Returned with [`SUBMIT_SYNC_FILE`].
     pub(super) sync_file: u32,

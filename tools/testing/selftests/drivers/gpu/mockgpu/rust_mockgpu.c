@@ -115,7 +115,8 @@ static int submit(int fd, uint32_t handle, uint32_t flags, int64_t duration)
 }
 
 /* Submits a job that waits for and signals one thing. */
-static int submit_sync(int fd, struct mockgpu_sync *wait, struct mockgpu_sync *signal, int64_t duration)
+static int submit_sync(int fd, struct mockgpu_sync *wait, struct mockgpu_sync *signal,
+		       int64_t duration)
 {
 	struct mockgpu_submit arg = {
 		.waits = (uintptr_t)wait,
@@ -329,12 +330,14 @@ TEST_F(mockgpu, wait_for_sync_file)
 
 TEST_F(mockgpu, syncobjs)
 {
-	struct mockgpu_sync binary = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd) };
-	struct mockgpu_sync line = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd) };
+	struct mockgpu_sync binary = { .kind = MOCKGPU_SYNC_OBJ };
+	struct mockgpu_sync line = { .kind = MOCKGPU_SYNC_OBJ };
 	struct mockgpu_sync wait;
 	int64_t start = now();
 	int job;
 
+	binary.handle = syncobj_create(self->fd);
+	line.handle = syncobj_create(self->fd);
 	ASSERT_NE(0U, binary.handle);
 	ASSERT_NE(0U, line.handle);
 
@@ -664,7 +667,8 @@ static void *race(void *arg)
 		for (j = rand_r(&seed) % 4; j >= 0; j--) {
 			if (sync_file >= 0)
 				close(sync_file);
-			sync_file = submit(fd, handle, rand_r(&seed) % 2, rand_r(&seed) % (400 * 1000));
+			sync_file = submit(fd, handle, rand_r(&seed) % 2,
+					   rand_r(&seed) % (400 * 1000));
 		}
 		if (rand_r(&seed) % 2)
 			usleep(rand_r(&seed) % 400);
@@ -696,7 +700,11 @@ TEST_F_TIMEOUT(mockgpu, race, 300)
 /* A job that waits for a point behind 100,000 others, the first of which is not signaled. */
 TEST_F_TIMEOUT(mockgpu, long_chain, 300)
 {
-	struct mockgpu_sync line = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd), .point = 1 };
+	struct mockgpu_sync line = {
+		.kind = MOCKGPU_SYNC_OBJ,
+		.handle = syncobj_create(self->fd),
+		.point = 1,
+	};
 	struct drm_syncobj_timeline_array signal = {
 		.handles = (uintptr_t)&line.handle,
 		.points = (uintptr_t)&line.point,

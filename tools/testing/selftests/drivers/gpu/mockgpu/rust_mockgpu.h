@@ -6,6 +6,8 @@
 #ifndef RUST_MOCKGPU_H
 #define RUST_MOCKGPU_H
 
+#include <assert.h>
+
 #include <drm/drm.h>
 
 struct mockgpu_create {
@@ -14,7 +16,7 @@ struct mockgpu_create {
 	__u32 pad;
 };
 
-#define MOCKGPU_BUFFER_WRITE	(1 << 0)
+#define MOCKGPU_BUFFER_WRITE	0x1
 
 struct mockgpu_buffer {
 	__u32 handle;
@@ -30,7 +32,7 @@ struct mockgpu_sync {
 	__u64 point;
 };
 
-#define MOCKGPU_SUBMIT_SYNC_FILE	(1 << 0)
+#define MOCKGPU_SUBMIT_SYNC_FILE	0x1
 #define MOCKGPU_MAX_COUNT		64
 
 struct mockgpu_submit {
@@ -57,10 +59,10 @@ struct mockgpu_wait {
 #define DRM_IOCTL_MOCKGPU_WAIT		DRM_IOW(DRM_COMMAND_BASE + 2, struct mockgpu_wait)
 
 /* The driver asserts the same. */
-_Static_assert(DRM_IOCTL_MOCKGPU_CREATE == 0xc0106440, "CREATE");
-_Static_assert(DRM_IOCTL_MOCKGPU_SUBMIT == 0xc0386441, "SUBMIT");
-_Static_assert(DRM_IOCTL_MOCKGPU_WAIT == 0x40106442, "WAIT");
-_Static_assert(sizeof(struct mockgpu_buffer) == 8, "buffer");
-_Static_assert(sizeof(struct mockgpu_sync) == 16, "sync");
+static_assert(DRM_IOCTL_MOCKGPU_CREATE == 0xc0106440, "CREATE");
+static_assert(DRM_IOCTL_MOCKGPU_SUBMIT == 0xc0386441, "SUBMIT");
+static_assert(DRM_IOCTL_MOCKGPU_WAIT == 0x40106442, "WAIT");
+static_assert(sizeof(struct mockgpu_buffer) == 8, "buffer");
+static_assert(sizeof(struct mockgpu_sync) == 16, "sync");
 
 #endif /* RUST_MOCKGPU_H */
