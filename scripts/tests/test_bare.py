@@ -74,10 +74,10 @@ class Bare(unittest.TestCase):
     def test_import(self):
         log = self.root / "var/log/bare-imports"
         log.parent.mkdir()
-        log.write_text("yaml\t/usr/bin/sphinx-build\n")
+        log.write_text("no_such_module_2\t/usr/bin/sphinx-build\n")
         status, out = self.report()
         self.assertEqual(status, 1)
-        self.assertIn("error: module yaml was not found: /usr/bin/sphinx-build", out)
+        self.assertIn("error: module no_such_module_2 was not found: /usr/bin/sphinx-build", out)
 
     def test_needs(self):
         """Each line of the list is complete, and each group is one that a script asks for."""
