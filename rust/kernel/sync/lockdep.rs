@@ -12,8 +12,11 @@
 #[inline(never)]
 fn map<T>() -> bindings::lockdep_map {
     bindings::lockdep_map {
-        // It is static, and nothing but its address is used.
-        key: core::any::type_name::<T>().as_ptr().cast_mut().cast(),
+        // It is static, and nothing but its address is used. That is its own for each `T`, as it
+        // points to this function; two closures in one function have the same type name.
+        key: core::ptr::from_ref(const { &(map::<T> as fn() -> bindings::lockdep_map) })
+            .cast_mut()
+            .cast(),
         name: c"rust_wait".as_ptr().cast(),
         ..pin_init::zeroed()
     }

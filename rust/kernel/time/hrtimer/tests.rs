@@ -321,6 +321,42 @@ mod suite {
     }
 
     #[test]
+    fn slack_to_the_end() -> Result {
+        let probe = Probe::new(|this, ctx| {
+            if this.calls() > 1 {
+                return HrTimerRestart::NoRestart;
+            }
+            ctx.set_expires(Instant::now(), HUGE);
+            HrTimerRestart::Restart
+        })?;
+
+        // It is queued, or some other timer made it expire early.
+        let handle = probe.clone().start(SHORT);
+        probe.settle();
+        assert!(probe.timer.is_active() || probe.calls() == 2);
+        drop(handle);
+
+        let probe = Probe::new(stop)?;
+        let ours = probe.clone();
+        let timer = KBox::pin_init(
+            HrTimerFn::<_, RelativePinnedHardMode<Tai>>::new(move || {
+                match ours.calls.fetch_add(1, Relaxed) {
+                    0 => HrTimerNext::After(SHORT),
+                    _ => HrTimerNext::Done,
+                }
+            }),
+            GFP_KERNEL,
+        )?;
+
+        // No other timer is in its queue, so the next interrupt of the CPU makes it expire.
+        let handle = timer.start_range(SHORT, HUGE);
+        until(|| probe.calls() == 2);
+        assert_eq!(probe.calls(), 2);
+        drop(handle);
+        Ok(())
+    }
+
+    #[test]
     fn set_after_start_in_callback() -> Result {
         let timer = Probe::new(|this, ctx| {
             let handle = Arc::from(this).start(LONG);

@@ -107,6 +107,31 @@ mod suite {
         unsafe { last(timer, 0) }
     }
 
+    // Lockdep must not treat two closures in one function as the same.
+    #[test]
+    fn callback_drops_another_closure() -> Result {
+        let probe = Probe::new(stop)?;
+
+        let timer = KBox::pin_init(
+            HrTimerFn::<_, RelativeSoftMode<Monotonic>>::new(|| HrTimerNext::Done),
+            GFP_KERNEL,
+        )?;
+        let mut other = Some(timer.start(LONG));
+        let ours = probe.clone();
+        let timer = KBox::pin_init(
+            HrTimerFn::<_, RelativeSoftMode<Monotonic>>::new(move || {
+                drop(other.take());
+                ours.done.complete_all();
+                HrTimerNext::Done
+            }),
+            GFP_KERNEL,
+        )?;
+
+        let _handle = timer.start(SHORT);
+        probe.done.wait_for_completion();
+        Ok(())
+    }
+
     #[test]
     fn callback_drops_its_box() -> Result {
         let timer = KBox::pin_init(Boxed::new(), GFP_KERNEL)?;
