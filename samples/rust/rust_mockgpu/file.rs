@@ -9,6 +9,9 @@ pub(super) struct File {
     queue: Arc<Queue>,
 }
 
+/// The most fences that a job waits for, with those of its buffers.
+const MAX_WAITS: usize = 1024;
+
 /// What DRM has of it.
 type DrmFile = drm::File<File>;
 
@@ -92,6 +95,9 @@ impl File {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
                     // The queue keeps the order of its own jobs.
                     if fence.context() != timeline.context() && !fence.is_signaled() {
+                        if waits.len() == MAX_WAITS {
+                            return Err(EINVAL);
+                        }
                         waits.push(fence.into(), GFP_KERNEL_ACCOUNT)?;
                     }
                 }
