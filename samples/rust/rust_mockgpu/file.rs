@@ -9,9 +9,6 @@ pub(super) struct File {
     queue: Arc<Queue>,
 }
 
-/// The most fences that a job waits for, with those of its buffers.
-const MAX_WAITS: usize = 1024;
-
 /// What DRM has of it.
 type DrmFile = drm::File<File>;
 
@@ -43,6 +40,9 @@ impl File {
 
         Ok(0)
     }
+
+    /// The most fences that a job waits for, with those of its buffers.
+    const MAX_WAITS: usize = 1024;
 
     /// Submits a job.
     pub(super) fn submit(_dev: &Device, args: &mut Submit, file: &DrmFile) -> Result<u32> {
@@ -95,7 +95,7 @@ impl File {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
                     // The queue keeps the order of its own jobs.
                     if fence.context() != timeline.context() && !fence.is_signaled() {
-                        if waits.len() == MAX_WAITS {
+                        if waits.len() == Self::MAX_WAITS {
                             return Err(EINVAL);
                         }
                         waits.push(fence.into(), GFP_KERNEL_ACCOUNT)?;
