@@ -237,8 +237,8 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///
 /// `Q` is a `&'static Queue` or an [`Arc<OwnedQueue>`](OwnedQueue). With the latter, the driver can
 /// wait for the item with [`flush()`](OwnedQueue::flush). Somebody else has to keep the queue until
-/// after that: the item must not drop the last reference, e.g. with the callback, as the queue would
-/// wait for the item.
+/// after that: the item must not drop the last reference, e.g. with the callback, as the queue
+/// would wait for the item.
 pub struct QueueWork<T, Q = &'static Queue, const ID: u64 = 0> {
     queue: Q,
     work: Arc<T>,
