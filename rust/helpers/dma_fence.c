@@ -2,6 +2,7 @@
 
 #include <linux/dma-fence-chain.h>
 #include <linux/dma-fence.h>
+#include <linux/ratelimit.h>
 
 __rust_helper bool rust_helper_dma_fence_begin_signalling(void)
 {
@@ -11,6 +12,14 @@ __rust_helper bool rust_helper_dma_fence_begin_signalling(void)
 __rust_helper void rust_helper_dma_fence_end_signalling(bool cookie)
 {
 	dma_fence_end_signalling(cookie);
+}
+
+__rust_helper bool rust_helper_dma_fence_drop_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return ___ratelimit(&state, "dma_fence");
 }
 
 __rust_helper struct dma_fence *rust_helper_dma_fence_get(struct dma_fence *fence)

@@ -17,14 +17,13 @@ use crate::{
     types::Opaque,
     workqueue::{
         HasWork,
+        OwnedQueue,
         Queue,
         WorkItem, //
     },
 };
 use core::{
-    borrow::Borrow,
     mem::ManuallyDrop,
-    ops::Deref,
     ptr, //
 };
 use pin_init::PinInit;
@@ -236,8 +235,10 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// `Q` refers to the queue. With an [`Arc<OwnedQueue>`](crate::workqueue::OwnedQueue), the driver
-/// can wait for the item with [`flush()`](crate::workqueue::OwnedQueue::flush).
+/// `Q` is a `&'static Queue` or an [`Arc<OwnedQueue>`](OwnedQueue). With the latter, the driver can
+/// wait for the item with [`flush()`](OwnedQueue::flush). Somebody else has to keep the queue until
+/// after that: the item must not drop the last reference, e.g. with the callback, as the queue
+/// would wait for the item.
 pub struct QueueWork<T, Q = &'static Queue, const ID: u64 = 0> {
     queue: Q,
     work: Arc<T>,
@@ -251,19 +252,42 @@ impl<T, Q, const ID: u64> QueueWork<T, Q, ID> {
     }
 }
 
-// SAFETY: `call()` does nothing to a fence. That its module is there for as long as a work item is
-// pending is the obligation of everyone that enqueues one.
+mod private {
+    use super::*;
+
+    /// What refers to a queue. It is sealed, as it is used with the fence's lock held.
+    pub trait QueueRef: Send + Sync + 'static {
+        fn queue(&self) -> &Queue;
+    }
+
+    impl QueueRef for &'static Queue {
+        #[inline]
+        fn queue(&self) -> &Queue {
+            self
+        }
+    }
+
+    impl QueueRef for Arc<OwnedQueue> {
+        #[inline]
+        fn queue(&self) -> &Queue {
+            self
+        }
+    }
+}
+
+// SAFETY: `call()` does nothing to a fence, and `queue()` is not the driver's. The work item, which
+// is in the same module as this function, must not be unloaded while it may be enqueued: everyone
+// that enqueues one has to see to that, and so to not leak the callback.
 unsafe impl<T, Q, const ID: u64> DmaFenceCbFunc for QueueWork<T, Q, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
-    Q: Deref<Target: Borrow<Queue>> + Send + Sync + 'static,
+    Q: private::QueueRef,
 {
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         // If the item is pending, the new reference comes back. It isn't the last one, as `self`
         // has another.
-        let queue: &Queue = (*self.queue).borrow();
-        let _ = queue.enqueue::<Arc<T>, ID>(self.work.clone());
+        let _ = self.queue.queue().enqueue::<Arc<T>, ID>(self.work.clone());
     }
 }
 

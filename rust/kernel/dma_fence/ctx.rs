@@ -477,8 +477,8 @@ impl<T> Deref for DriverDmaFence<T> {
 impl<T> Drop for DriverDmaFence<T> {
     #[cold]
     fn drop(&mut self) {
-        // SAFETY: C takes any name.
-        if unsafe { bindings::__printk_ratelimit(c"dma_fence".as_char_ptr()) } != 0 {
+        // SAFETY: It may be called in any context.
+        if unsafe { bindings::dma_fence_drop_ratelimit() } {
             let rcu = rcu::read_lock();
             pr_warn!(
                 "dma_fence: {} {} {:#x}:{:#x} dropped before it was signaled\n",

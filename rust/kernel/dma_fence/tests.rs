@@ -305,6 +305,8 @@ mod suite {
 
         // C would drop one of them.
         assert_eq!(DmaFence::merge(&[&a.1, &b.1]).err(), Some(EINVAL));
+        let same = DmaFence::merge(&[&a.1, &a.1])?;
+        assert!(core::ptr::eq(&*same, &*a.1));
         let one = DmaFence::merge(&[&a.1, &c.1, &DmaFence::stub()])?;
         assert_eq!(one.unwrap_iter().count(), 2);
 

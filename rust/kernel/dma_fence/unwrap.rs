@@ -134,7 +134,7 @@ impl DmaFence {
     /// # Errors
     ///
     /// - [`EINVAL`] if more than [`MAX_FENCES`](Self::MAX_FENCES) are passed or found in them, or
-    ///   if two unsignaled ones have context 0, of which C would keep one.
+    ///   if two different unsignaled ones have context 0, of which C would keep one.
     /// - [`ENOMEM`] if there is no memory.
     pub fn merge(fences: &[&DmaFence]) -> Result<ARef<Self>> {
         if fences.len() > Self::MAX_FENCES {
@@ -142,12 +142,18 @@ impl DmaFence {
         }
 
         // An array never changes, and a chain only loses links, so C finds no more than this.
-        let (mut found, mut unordered) = (0, 0);
+        let mut found = 0;
+        let mut unordered: Option<ARef<Self>> = None;
         for fence in fences.iter().flat_map(|fence| fence.unwrap_iter()) {
             found += 1;
-            unordered += u32::from(fence.context() == 0 && !fence.is_signaled());
-            if found > Self::MAX_FENCES || unordered > 1 {
+            if found > Self::MAX_FENCES {
                 return Err(EINVAL);
+            }
+            if fence.context() == 0 && !fence.is_signaled() {
+                if unordered.is_some_and(|first| !ptr::eq(&*first, &*fence)) {
+                    return Err(EINVAL);
+                }
+                unordered = Some(fence);
             }
         }
 

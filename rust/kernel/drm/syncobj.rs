@@ -254,7 +254,7 @@ impl SyncObj {
 
     /// Returns the fence in the sync object, or [`None`] if there is none.
     ///
-    /// May be called in any context. C: `drm_syncobj_fence_get()`.
+    /// See [Context](Self#context). C: `drm_syncobj_fence_get()`.
     #[inline]
     pub fn fence(&self) -> Option<ARef<DmaFence>> {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid sync object.

@@ -41,6 +41,9 @@ impl File {
         Ok(0)
     }
 
+    /// The most fences that a job waits for, with those of its buffers.
+    const MAX_WAITS: usize = 1024;
+
     /// Submits a job.
     pub(super) fn submit(_dev: &Device, args: &mut Submit, file: &DrmFile) -> Result<u32> {
         if args.flags & !SUBMIT_SYNC_FILE != 0 || args.pad != 0 {
@@ -92,6 +95,9 @@ impl File {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
                     // The queue keeps the order of its own jobs.
                     if fence.context() != timeline.context() && !fence.is_signaled() {
+                        if waits.len() == Self::MAX_WAITS {
+                            return Err(EINVAL);
+                        }
                         waits.push(fence.into(), GFP_KERNEL_ACCOUNT)?;
                     }
                 }

@@ -163,9 +163,6 @@ impl gem::DriverObject for Buffer {
     type Driver = MockGpu;
     type Args = ();
 
-    // There is no device that would access a buffer.
-    const PRIME_IMPORT_NO_MAP: bool = true;
-
     fn new(_dev: &Device, _size: usize, _args: ()) -> impl PinInit<Self, Error> {
         Ok(Self)
     }
