@@ -9,7 +9,7 @@ use kernel::{
 pub fn case(resv: &DmaResv) -> Result {
     let mut stash = None::<&mut [(DmaResvGuard<'_>, ())]>;
     dma_resv::lock_many([(resv, ())].iter().copied(), |guards| {
-        stash = Some(guards); //~ error
+        stash = Some(guards); //~ E0521
         let _ = guards;
         Ok(())
     })?;
