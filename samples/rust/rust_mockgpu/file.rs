@@ -53,7 +53,7 @@ impl File {
 
         // All that user space can get wrong comes first, and all that can fail comes before others
         // get to see the fence. What stays until the job has ended is charged to the client.
-        let mut waits = KVec::new();
+        let mut waits = KVec::with_capacity(Self::MAX_WAITS, GFP_KERNEL_ACCOUNT)?;
         for sync in &read_list(args.waits, args.wait_count)? {
             waits.push(find_fence(file, sync)?, GFP_KERNEL_ACCOUNT)?;
         }
@@ -95,10 +95,7 @@ impl File {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
                     // The queue keeps the order of its own jobs.
                     if fence.context() != timeline.context() && !fence.is_signaled() {
-                        if waits.len() == Self::MAX_WAITS {
-                            return Err(EINVAL);
-                        }
-                        waits.push(fence.into(), GFP_KERNEL_ACCOUNT)?;
+                        waits.push_within_capacity(fence.into())?;
                     }
                 }
                 let usage = if *write { Usage::Write } else { Usage::Read };
