@@ -181,7 +181,8 @@ TEST_F(vgem_uring, closed_files)
 	for (i = 0; i < BUFFERS; i++) {
 		close(self->buffers[i].dmabuf);
 		close(self->buffers[i].sync_file);
-		self->buffers[i].dmabuf = self->buffers[i].sync_file = -1;
+		self->buffers[i].dmabuf = -1;
+		self->buffers[i].sync_file = -1;
 	}
 	close(self->fd);
 	self->fd = -1;

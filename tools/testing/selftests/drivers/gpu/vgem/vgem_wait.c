@@ -77,7 +77,7 @@ FIXTURE_TEARDOWN(vgem)
 }
 
 /* A buffer that is so large that to map it takes long. */
-#define LARGE	(1L << 30)
+#define LARGE	0x40000000L
 
 /* Returns a child that has begun to map it, and so holds its lock, or is about to. */
 static struct child mapper(int fd, uint32_t handle, long size)
