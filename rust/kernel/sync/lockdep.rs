@@ -26,6 +26,7 @@ fn map<T>() -> bindings::lockdep_map {
 ///
 /// With `trylock`, `f` is only called if there is nobody to wait for.
 #[inline]
+#[cfg_attr(not(CONFIG_LOCKDEP), expect(clippy::extra_unused_type_parameters))]
 pub(crate) fn section<T, R>(trylock: bool, f: impl FnOnce() -> R) -> R {
     #[cfg(CONFIG_LOCKDEP)]
     {
