@@ -46,8 +46,8 @@ refresh: ## take the commits in TREE=DIR back into this repository
 check: ## run the kernel's checkers: sizes, messages, checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
 	@scripts/check
 
-bisect: ## build each patch and run KUnit at it; PART=, or FROM= and TO=, limit the patches
-	@PART="$(PART)" FROM="$(FROM)" TO="$(TO)" scripts/bisect
+bisect: ## build each patch and run KUnit at it; PART=, with ALONE=1, or FROM= and TO=, limit the patches
+	@PART="$(PART)" ALONE="$(ALONE)" FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
 kunitconfigs: ## run KUnit with each .kunitconfig of the series alone
 	@scripts/kunitconfigs

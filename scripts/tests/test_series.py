@@ -413,7 +413,8 @@ class Export(SeriesTest):
         self.assertEqual(subjects[0::3], ["[PATCH 0/2] rust: fencés", "[PATCH 0/1] rust: edit"])
         self.assertEqual(subjects[2], "[PATCH 2/2] tools: add a script")
         self.assertIn("\n\nHello.\n\nTwo paragraphs of ünicode.\n\nThis is part 1 of 2.", mails[0])
-        self.assertIn("first one on v7.3.4:\n\n1. rust: fencés\n2. rust: edit, this one\n", mails[3])
+        self.assertIn("It applies to v7.3.4 alone.\n", mails[0])
+        self.assertIn("with these parts, which\nit needs:\n\n1. rust: fencés\n", mails[3])
         for mail, prerequisites in (mails[0], 0), (mails[3], 2):
             self.assertIn(f"base-commit: {git(self.linux, 'rev-parse', 'base')}", mail)
             self.assertEqual(mail.count("\nprerequisite-patch-id: "), prerequisites)
@@ -440,7 +441,7 @@ class Export(SeriesTest):
         cover.write_text(f"{words}\n---\nChanges: none.\n\nchange-id: {change}", encoding="utf-8")
         self.run_series("export", "-o", self.temp / "out")
         mail = (self.temp / "out/02-edit/0000-cover-letter.patch").read_text(encoding="utf-8")
-        self.assertRegex(mail, "This is part 2 of 2[^@]*edit, this one\n---\nChanges: none")
+        self.assertRegex(mail, "This is part 2 of 2[^@]*1. rust: fencés\n---\nChanges: none")
 
     def test_failure_keeps_the_old_ones(self):
         out = self.temp / "out"
@@ -460,6 +461,41 @@ class Export(SeriesTest):
         put(self.project / "series/cover/edit.txt", "rust: edit\n\nHello.\n")
         self.assert_fails("export", "-o", self.temp / "out",
                           says=["cover/edit.txt does not end with a line like 'change-id: "])
+
+
+class Needs(SeriesTest):
+    """What a part needs besides the base."""
+
+    def needs(self, part, needs):
+        cover = self.project / f"series/cover/{part}.txt"
+        words, change = cover.read_text(encoding="utf-8").split("\n\nchange-id: ")
+        cover.write_text(f"{words}\n\nneeds: {needs}\nchange-id: {change}", encoding="utf-8")
+
+    def test_alone(self):
+        self.needs("edit", "-")
+        self.run_series("export", "-o", self.temp / "out")
+        mail = (self.temp / "out/02-edit/0000-cover-letter.patch").read_text(encoding="utf-8")
+        self.assertIn("This is part 2 of 2. It applies to v7.3.4 alone.\n", mail)
+        self.run_series("parts")
+        tip = self.run_series("parts", "edit").strip()
+        self.assertEqual(git(self.linux, "diff", "--name-only", "base", tip).split(),
+                         ["kernel/old.c", "rust/lib.rs"])
+        self.assertNotIn("line ten", git(self.linux, "show", f"{tip}:rust/lib.rs"))
+
+    def test_more_than_it_says(self):
+        self.edit(self.tree, "line ten", "line 10 again")
+        commit(self.tree, "rust: edit the edit")
+        self.run_refresh()
+        self.run_series("parts")
+        self.needs("edit", "-")
+        self.assert_fails("parts", says=["the part edit needs more than series/cover/edit.txt",
+                                         "'rust: edit the edit' of edit", "rust/lib.rs"])
+
+    def test_unknown(self):
+        self.needs("fence", "edit")
+        self.assert_fails("export", "-o", self.temp / "out",
+                          says=["cover/fence.txt needs edit, which is no part before it"])
+        self.assert_fails("parts", "sync", says=["there is no part sync"])
 
 
 class Parts(SeriesTest):
