@@ -179,6 +179,28 @@ class Check(unittest.TestCase):
         for body in ("", 'Link: https://a/\nFixes: 0123456789ab ("a: add b")'):
             self.assertEqual(self.limits(("a: b", body, {"a": 1})), ["core: a: b: the message has no body"])
 
+    def test_part_of_fixes(self):
+        self.assertEqual(self.limits(("a: b", 'Body.\n\nFixes: 0123456789ab ("a: add b")', {"a": 1}),
+                                     ("a: c", "Body.", {"a": 1}), part="hrtimer-fixes"),
+                         ["hrtimer-fixes: a: c: it is in a part of fixes, and has no Fixes: with a commit"])
+
+    def test_message_says_only_what_it_does(self):
+        wrong = "core: a: b: the message says only what the patch does, not what fails or can't be done without it"
+        self.assertEqual(self.limits(("a: b", "Add b() to a.\nIt is new.\n\nLink: https://a/", {"a": 1})), [wrong])
+        self.assertEqual(self.limits(("a: b", "a can't do b.\n\nAdd b().", {"a": 1}),
+                                     ("a: test b", "Add tests of b.", {"a/tests.rs": 100})), [])
+
+    def test_words(self):
+        self.assertEqual(self.limits(("a: mend b", "Whoever calls b()\ndeadlocks.", {"a": 1})),
+                         ['core: a: mend b: line:1: "mend": write fix',
+                          'core: a: mend b: line:3: "Whoever": write callers that …'])
+        # Code, names and trailers may have any word.
+        self.assertEqual(self.limits(("a: call tell()", "b hangs:\n\n  anew();  // mend\n\tmend it\n\ndma_fence_begin_"
+                                      "signalling() and\nfoo::signalled.\n\n - a list\n\nLink: https://mend/",
+                                      {"a": 1})), [])
+        self.assertEqual(self.limits(("a: b", "Body.\n\n - Patch 1 mends it.", {"a": 1})),
+                         ['core: a: b: line:5: "mends": write fix'])
+
     def test_limits_in_the_report(self):
         self.limits(("rust: error: a", "Body.", {"a": 501}))
         self.file("results/limits", self.out)
