@@ -38,7 +38,7 @@ test: ## run everything that needs no virtual machine: KUnit, loom, compile-fail
 
 ##@ To work on the series
 tree: ## make a kernel git tree with one commit for each patch, in TREE=DIR
-	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" $(if $(SIGNOFF),--signoff) "$(TREE)"
+	@linux=$$(scripts/fetch) && scripts/series tree --linux "$(RUSTGEM_CACHE)/linux/$$linux" $(if $(SIGNOFF),--signoff) $(if $(AUTHOR),--author "$(AUTHOR)") "$(TREE)"
 
 refresh: ## take the commits in TREE=DIR back into this repository
 	@scripts/series refresh $(if $(FORCE),--force) "$(TREE)"

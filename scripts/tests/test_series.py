@@ -626,6 +626,15 @@ class Mailing(SeriesTest):
         self.assertEqual(git(self.tree, "diff", "b4/rustgem-edit", "rustgem"), "")
         self.run_refresh()
 
+    def test_author(self):
+        author = "B Sender <sender@example.org>"
+        self.run_series("tree", "--author", author, "--signoff", self.tree)
+        for part in ("fence", "edit"):
+            self.assertEqual(git(self.tree, "log", "-1", "--format=%an <%ae>", f"b4/rustgem-{part}"), author)
+            self.assertTrue(git(self.tree, "log", "-1", "--format=%B", f"b4/rustgem-{part}")
+                            .endswith(f"Signed-off-by: {author}"))
+        self.assert_fails("tree", "--author", "B Sender", self.tree, says=["is not like 'A Name <"])
+
     def write_mails(self, *args):
         """What b4 writes, of what `make tree` has left: {its path: its text}."""
         self.run_series("tree", *args, self.tree)
