@@ -52,7 +52,7 @@ def igt():
 def problems(text):
     """What is wrong with the tests that the tables of a document name, and how many it names."""
     suites, wrong, count = kunit() | selftests(), [], 0
-    guest = (ROOT / "scripts/guest-debug").read_text()
+    guest = (ROOT / "scripts/guest/debug").read_text()
     for row in re.findall(r"(?m)^\|.*\| *(.*?) *\|$", text):
         suite, row = None, re.sub(r"doctests? of `[^`]*`", "", row)
         for name in re.findall(r"`([^`]+)`", row):

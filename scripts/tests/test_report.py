@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 SCRIPT = Path(__file__).resolve().parent.parent / "report"
+sys.path.insert(0, str(SCRIPT.parent))
 loader = importlib.machinery.SourceFileLoader("report", str(SCRIPT))
 spec = importlib.util.spec_from_loader("report", loader)
 report = importlib.util.module_from_spec(spec)
