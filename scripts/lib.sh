@@ -7,8 +7,13 @@ cache=${RUSTGEM_CACHE:-$HOME/.cache/rustgem}
 jobs=${JOBS:-$(nproc)}
 mkdir -p "$cache/log" "$cache/times" || exit 1
 
-say() { printf 'rustgem: %s\n' "$*" >&2; }
-die() { say "$*"; exit 1; }
+# Color, where a terminal shows what is printed: https://no-color.org.
+bold='' red='' plain=''
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
+	bold=$'\e[1m' red=$'\e[31m' plain=$'\e[0m'
+fi
+say() { printf '%srustgem:%s %s\n' "$bold" "$plain" "$*" >&2; }
+die() { say "$red$*$plain"; exit 1; }
 
 # One run at a time: all share the cache. A script that another one calls runs
 # under that one's lock.
@@ -33,12 +38,57 @@ need_disk() {
 		die "$cache has $free GB free and this needs $1 GB: free some, or set RUSTGEM_CACHE to another disk"
 }
 
-# step NAME COMMAND...: run it with its output in a log, and tell how far it is: the
-# time, that of the last time, and the last line. When it fails, print the log's end.
+# purpose NAME: what that step is for, by scripts/steps.
+purpose() {
+	local pattern text
+	while IFS=$'\t' read -r pattern text; do
+		# shellcheck disable=SC2053
+		if [[ $pattern != '#'* && $1 == $pattern ]]; then
+			echo "$text"
+			return
+		fi
+	done <"$top/scripts/steps"
+}
+
+# duration SECONDS
+duration() { if [ "$1" -lt 120 ]; then echo "$1 s"; else echo "$((($1 + 30) / 60)) min"; fi; }
+
+# progress NAME SECONDS: how far that step is after SECONDS. With objects_in=DIR, it builds a
+# kernel in DIR: how many objects there are of how many, and the time left by what came before.
+# The last build of all of it says how many; before there is one, twice the options that are on,
+# which was within 10 % of it.
+progress() {
+	local name=$1 seconds=$2 last all about='' there new line
+	last=$(cat "$cache/times/$name" 2>/dev/null || true)
+	if [ -n "${objects_in:-}" ]; then
+		new=$(find "$objects_in" -name '*.o' -newer "$cache/log/$name.start" 2>/dev/null | wc -l)
+		there=$(find "$objects_in" -name '*.o' 2>/dev/null | wc -l)
+		all=$(cat "$cache/times/$name.objects" 2>/dev/null) || {
+			about='about '
+			all=$(($(grep -cE '=[ym]$' "$objects_in/.config" 2>/dev/null || true) * 2))
+		}
+		if [ -n "${whole:-}" ] && [ "$new" -gt 0 ] && [ "$there" -lt "$all" ]; then
+			echo "$(duration "$seconds"), $there of $about$all objects, $(duration $((seconds * (all - there) / new))) left"
+		else
+			echo "$(duration "$seconds")${last:+ of about $(duration "$last")}, $new objects built"
+		fi
+		return
+	fi
+	# A guest reports what it does now in lines of the lab.
+	line=$(grep -a '^rustgem: ' "$cache/log/$name.log" | tail -n 1 | cut -c10- || true)
+	[ -n "$line" ] || line=$(tail -n 1 "$cache/log/$name.log")
+	echo "$(duration "$seconds")${last:+ of about $(duration "$last")}: $(tr -cd '[:print:]' <<<"$line" | cut -c1-60)"
+}
+
+# step NAME COMMAND...: print what NAME is for, and run COMMAND with its output in a log. Report
+# every 15 s how far it is. If it fails, print the log's end.
 step() {
-	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0 callers
+	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0 callers text whole=
 	shift
-	say "$name$([ ! -s "$last" ] || echo " (last time $(cat "$last") s)")"
+	text=$(purpose "$name")
+	say "$name${text:+: $text}$([ ! -s "$last" ] || echo " (last time $(duration "$(cat "$last")"))")"
+	touch "$cache/log/$name.start"
+	[ -z "${objects_in:-}" ] || [ -e "$objects_in/vmlinux" ] || whole=1
 	# In a process group of its own, so that all of it ends with this script.
 	set -m
 	"$@" >"$log" 2>&1 9>&- </dev/null &
@@ -49,7 +99,7 @@ step() {
 	trap "kill -- -$pid 2>/dev/null || true" EXIT
 	while sleep 0.2; kill -0 $pid 2>/dev/null; do
 		if (( (SECONDS - start) % 15 == 14 )); then
-			say "  $name: $((SECONDS - start + 1)) s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c1-60)"
+			say "  $name: $(progress "$name" $((SECONDS - start + 1)))"
 			sleep 1
 		fi
 	done
@@ -62,6 +112,7 @@ step() {
 		die "$name failed$(missing_in "$log"); its whole output is in $log"
 	fi
 	echo $((SECONDS - start)) >"$last"
+	[ -z "$whole" ] || find "$objects_in" -name '*.o' | wc -l >"$last.objects"
 }
 
 # missing_in LOG: the programs and Python modules that are not installed, by what is in LOG,
