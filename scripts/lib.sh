@@ -246,6 +246,13 @@ mutated() {
 	linux=$tree
 }
 
+# keep NAME [TEXT]: keep the result of `make NAME` for `make results`.
+keep() {
+	local tools
+	tools="$(rustc -V | cut -d' ' -f1,2), clang $("clang$LLVM" --version | sed -nE '1s/.*version ([0-9.]+).*/\1/p')"
+	"$top/scripts/results" keep "$1" "make $1" "$base" "$tools" "${@:2}"
+}
+
 # module OUT DIR: build the modules in DIR for the kernel that was built in OUT, there.
 module() {
 	mkdir -p "$1/$2"
