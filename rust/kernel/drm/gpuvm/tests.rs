@@ -79,12 +79,15 @@ impl DriverGpuVm for KunitVm {
     type Object = Object;
     type VaData = ();
     type VmBoData = ();
-    type SmContext<'ctx> = ();
+    type SmContext<'ctx>
+        = ()
+    where
+        Self: 'ctx;
 
     fn sm_step_map<'op>(
         &mut self,
         _: OpMap<'op, Self>,
-        (): &mut (),
+        _: &mut Self::SmContext<'_>,
     ) -> Result<OpMapped<'op, Self>, Error> {
         Err(EOPNOTSUPP)
     }
@@ -92,7 +95,7 @@ impl DriverGpuVm for KunitVm {
     fn sm_step_unmap<'op>(
         &mut self,
         _: OpUnmap<'op, Self>,
-        (): &mut (),
+        _: &mut Self::SmContext<'_>,
     ) -> Result<OpUnmapped<'op, Self>, Error> {
         Err(EOPNOTSUPP)
     }
@@ -100,7 +103,7 @@ impl DriverGpuVm for KunitVm {
     fn sm_step_remap<'op>(
         &mut self,
         _: OpRemap<'op, Self>,
-        (): &mut (),
+        _: &mut Self::SmContext<'_>,
     ) -> Result<OpRemapped<'op, Self>, Error> {
         Err(EOPNOTSUPP)
     }
@@ -134,16 +137,16 @@ mod suite {
         };
 
         let own = new(None)?;
-        let child = new(Some(&own))?;
+        let (child, external) = (new(Some(&own))?, new(None)?);
         let range = 0..1 << 32;
         let vm = GpuVm::new::<Error, _>(c"kunit", &*drm, &own, range, 0..0, KunitVm)?;
         let obtain = Arc::pin_init(
             pin_init!(Obtain {
                 vm,
-                obj: new(None)?,
+                obj: external,
                 obtained: Atomic::new(false),
                 begun <- Completion::new(),
-            }? Error),
+            }),
             GFP_KERNEL,
         )?;
         assert!(obtain.vm.is_extobj(&obtain.obj));
