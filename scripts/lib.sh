@@ -169,17 +169,29 @@ kernel() {
 	rm "$busy"
 }
 
-# The same, with all mutations of tests/mutations.patch, in a work tree of its own.
+# Apply all of tests/mutations to the kernel with the series, in an index of its own, which
+# `mutations` becomes. Each that does not apply is named.
+mutate() {
+	local patch bad=0
+	mutations=$cache/mutations/index
+	mkdir -p "${mutations%/*}"
+	GIT_INDEX_FILE=$mutations git -C "$linux" read-tree HEAD
+	for patch in "$top"/tests/mutations/*.patch; do
+		# Another mutation may have changed the lines around it.
+		GIT_INDEX_FILE=$mutations git -C "$linux" apply --cached -C1 "$patch" ||
+			{ say "${patch#"$top/"} does not apply to the series any more: fix it"; bad=1; }
+	done
+	return $bad
+}
+
+# The same, with all mutations, in a work tree of its own.
 mutated() {
-	local index=$cache/mutations/index tree commit
+	local tree commit
 	kernel
 	tree=$cache/mutations/$base
-	mkdir -p "${tree%/*}"
+	mutate || exit 1
 	git -C "$linux" worktree prune
-	git -C "$linux" read-tree --index-output="$index" HEAD
-	GIT_INDEX_FILE=$index git -C "$linux" apply --cached "$top/tests/mutations.patch" ||
-		die 'tests/mutations.patch, whose hunk is above, does not apply to the series any more: mend it'
-	commit=$(GIT_INDEX_FILE=$index git -C "$linux" write-tree)
+	commit=$(GIT_INDEX_FILE=$mutations git -C "$linux" write-tree)
 	commit=$(git -C "$linux" -c user.name=rustgem -c user.email=rustgem@localhost.invalid \
 		commit-tree -p HEAD -m Mutations "$commit")
 	if ! git -C "$tree" reset -q --hard 2>/dev/null; then
@@ -188,6 +200,13 @@ mutated() {
 	fi
 	git -C "$tree" checkout -q --detach "$commit"
 	linux=$tree
+}
+
+# keep NAME [TEXT]: keep the result of `make NAME` for `make results`.
+keep() {
+	local tools
+	tools="$(rustc -V | cut -d' ' -f1,2), clang $("clang$LLVM" --version | sed -nE '1s/.*version ([0-9.]+).*/\1/p')"
+	"$top/scripts/results" keep "$1" "make $1" "$base" "$tools" "${@:2}"
 }
 
 # module OUT DIR: build the modules in DIR for the kernel that was built in OUT, there.

@@ -125,6 +125,27 @@ class Lab(unittest.TestCase):
             self.assertEqual("\x1b" in said, color)
         self.assertEqual(self.lib("say hello", TERM="xterm")[1], "rustgem: hello\n")
 
+    def test_mutations(self):
+        """A mutation that no longer applies is named, and does not hide another one."""
+        linux, patches = self.dir / "linux", self.dir / "tests/mutations"
+        linux.mkdir()
+        patches.mkdir(parents=True)
+        (linux / "file").write_text("".join(f"{line}\n" for line in range(1, 30)))
+        git = ("git", "-C", str(linux), "-c", "user.name=a", "-c", "user.email=b")
+        for args in ("init", "-q"), ("add", "file"), ("commit", "-qm", "file"):
+            self.run_(*git, *args)
+        for name, old in ("a-good", 2), ("b-gone", 99), ("c-gone", 98), ("d-near", 3):
+            (patches / f"{name}.patch").write_text(
+                f"--- a/file\n+++ b/file\n@@ -{old - 1},3 +{old - 1},4 @@\n {old - 1}\n {old}\n+new {old}\n {old + 1}\n")
+        code = f"linux={linux} top={self.dir}; mutate || echo failed; GIT_INDEX_FILE=$mutations git -C $linux show :file"
+        status, out = self.lib(code)
+        self.assertEqual([line.split()[1] for line in out.splitlines() if "does not apply to" in line],
+                         ["tests/mutations/b-gone.patch", "tests/mutations/c-gone.patch"])
+        self.assertIn("failed\n1\n2\nnew 2\n3\nnew 3\n4\n", out)
+        for name in "b-gone", "c-gone":
+            (patches / f"{name}.patch").unlink()
+        self.assertNotIn("failed", self.lib(code)[1])
+
     def test_missing(self):
         """What a tool lacks is named, with its package, and without a traceback."""
         traceback = ("import subprocess\n"
