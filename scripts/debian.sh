@@ -14,7 +14,7 @@ debian_mirror() {
 }
 
 # suite NAME [TYPE]: have apt look at that suite of Debian alone, for its packages or, with
-# the TYPE deb-src, their sources, with a state of its own, which the host's does not see.
+# the TYPE deb-src, their sources, with a state apart from the host's.
 # Forky's Release is past its Valid-Until at times; its signature is checked.
 suite() {
 	local apt=$cache/apt/$1
@@ -71,7 +71,7 @@ debian_root() (
 	trap 'rm -rf "$new"' EXIT
 
 	# Valid-Until is left out, as forky's Release is past it at times; its signature is
-	# checked. A tar, unpacked as whoever runs this, works for root and for others.
+	# checked. A tar, unpacked by the user that runs this, works for root and for others.
 	# shellcheck disable=SC2016
 	bootstrap() {
 		mmdebstrap --variant=essential --include="$packages" \

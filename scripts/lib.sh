@@ -89,7 +89,7 @@ step() {
 	say "$name${text:+: $text}$([ ! -s "$last" ] || echo " (last time $(duration "$(cat "$last")"))")"
 	touch "$cache/log/$name.start"
 	[ -z "${objects_in:-}" ] || [ -e "$objects_in/vmlinux" ] || whole=1
-	# In a process group of its own, so that all of it ends with this script.
+	# In a separate process group, so that all of it ends with this script.
 	set -m
 	"$@" >"$log" 2>&1 9>&- </dev/null &
 	pid=$!
@@ -169,7 +169,7 @@ kernel() {
 	rm "$busy"
 }
 
-# Apply all of tests/mutations to the kernel with the series, in an index of its own, which
+# Apply all of tests/mutations to the kernel with the series, in a separate index, which
 # `mutations` becomes. Each that does not apply is named.
 mutate() {
 	local patch bad=0
@@ -184,7 +184,7 @@ mutate() {
 	return $bad
 }
 
-# The same, with all mutations, in a work tree of its own.
+# The same, with all mutations, in a separate work tree.
 mutated() {
 	local tree commit
 	kernel
