@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare series mails tree refresh update clean
+.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare results series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -111,6 +111,9 @@ profile: ## print the functions that the instructions of ROW= of `make bench` be
 	@scripts/bench profile $(if $(ROW),"$(ROW)")
 
 ##@ To maintain the lab
+results: ## write the results of the last runs to the README and docs/, and say which are too old
+	@scripts/results take
+
 bare: ## run `make test` and `make run` in bare Debian roots, SUITES="bookworm trixie testing"
 	@$(if $(TARGETS),TARGETS="$(TARGETS)") scripts/bare $(SUITES)
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Draw what scripts/bench measured, and write the page that shows it."""
 
-import html
+import sys
+from pathlib import Path
 
 import matplotlib
 
@@ -16,7 +17,10 @@ from matplotlib import pyplot  # noqa: E402
 
 from results import DRIVERS, METERS, profile_name  # noqa: E402
 
-COLOURS = {"c": "#4078c0", "rust": "#ce5a1c"}
+sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
+from webpage import about as about_list, document, e, items, table as html_table, verdict  # noqa: E402
+
+COLORS = {"c": "#4078c0", "rust": "#ce5a1c"}
 
 # Each file: what it shows, and its panels: meter, row, title, what x is, if the scales are
 # logarithmic.
@@ -32,8 +36,8 @@ PLOTS = {
         ("time", "pair, by threads, one buffer", "One buffer", "threads", ""),
     ]),
     "history.svg": ("Closing a file against its history", [
-        ("instructions", "close, by signalled fences", "Instructions", "fences signalled before", "xy"),
-        ("time", "close, by signalled fences", "Time", "fences signalled before", "xy"),
+        ("instructions", "close, by signalled fences", "Instructions", "fences signaled before", "xy"),
+        ("time", "close, by signalled fences", "Time", "fences signaled before", "xy"),
     ]),
 }
 
@@ -49,7 +53,7 @@ def panel(axes, rows, meter, name, title, xlabel, logarithmic):
         spread = [[row[driver]["median"] - row[driver]["least"] for row in points],
                   [row[driver]["most"] - row[driver]["median"] for row in points]]
         axes.errorbar(x, y, yerr=spread if meter == "time" else None, marker="o", markersize=4,
-                      capsize=3, label=label, color=COLOURS[driver])
+                      capsize=3, label=label, color=COLORS[driver])
     axes.set(title=title, xlabel=xlabel, ylabel=METERS[meter])
     if "x" in logarithmic:
         axes.set_xscale("log")
@@ -70,40 +74,17 @@ def plot(path, rows, panels):
     pyplot.close(figure)
 
 
-CSS = """
-:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #cf222e; --known: #9a6700 }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 3rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 3rem } h3 { font-size: 1rem }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line) }
-td { font-variant-numeric: tabular-nums }
-th:first-child, td:first-child, td.why { text-align: left }
-td small { opacity: .65; white-space: nowrap }
-tr.met td.ratio { color: var(--good) } tr.known td.ratio { color: var(--known); font-weight: 600 }
-tr.over td.ratio { color: var(--bad); font-weight: 600 }
-.verdict { padding: .8rem 1rem; border-left: .4rem solid var(--good); background: #8881 }
-.verdict.bad { border-color: var(--bad) }
-figure { margin: 1.5rem 0 } figure img { background: #fff; border-radius: 6px }
-figcaption { font-size: .9rem; opacity: .75 }
-dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem } dd { margin: 0 }
-summary { cursor: pointer } pre { overflow: auto; background: #8881; padding: .8rem; font-size: 12px }
-"""
-
 HEADS = {
     "instructions": ("Instructions", "On one CPU whose clock counts instructions. A call, seen from user space; the "
                      "first rows are calls within the kernel, the abstractions beside what they wrap."),
     "time": ("Time", "Nanoseconds of the same calls on two CPUs, as the guest boots here: medians of rounds that take "
              "C and Rust in turn, and the least and the most. It has no budget, as it depends on the host."),
     "memory": ("Memory", "How much more of the slabs is in use, for each of many. A live fence has its place in its "
-               "buffer's list with it; a signalled one was on a buffer that does not keep it."),
+               "buffer's list with it; a signaled one was on a buffer that does not keep it."),
     "stack": ("Stack", "From where a system call enters the kernel to the deepest byte that it wrote, with what is "
               "the kernel's and DRM's, but no interrupt. What measures takes as much as the first row says."),
     "size": ("Module", "What the module's sections take when it is loaded, by what they are for."),
 }
-
-
-def e(text):
-    return html.escape(str(text))
 
 
 def number(value, meter):
@@ -111,45 +92,60 @@ def number(value, meter):
 
 
 def table(meter, rows):
-    yield "<table><tr><th></th>" + "".join(f"<th>{e(name)}</th>" for name in DRIVERS.values())
-    yield "<th>Rust/C</th><th>budget</th></tr>"
+    head = "<th>row</th>" + "".join(f"<th class=number>{e(name)}</th>" for name in DRIVERS.values())
+    head += "<th class=number>Rust/C</th><th class='number wide'>budget</th>"
+    body = ""
     for row in rows:
         cells = ""
         for driver in DRIVERS:
             value = row[driver]
-            cells += f"<td>{number(value['median'], meter)}"
+            cells += f"<td class=number>{number(value['median'], meter)}"
             if len(value["values"]) > 1:
                 cells += f"<br><small>{number(value['least'], meter)} … {number(value['most'], meter)}</small>"
             cells += "</td>"
-        ratio = "∞" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        yield (f"<tr class='{row['verdict']}'><td>{e(row['label'])}</td>{cells}"
-               f"<td class=ratio>{ratio}</td><td>{e(row['budget'] or '')}</td></tr>")
-        if row.get("reason"):
-            yield f"<tr><td class=why colspan=5><small>allowed {e(row['allowed'])}: {e(row['reason'])}</small></td></tr>"
-    yield "</table>"
+        kind = {"met": "good", "known": "known", "over": "bad"}.get(row["verdict"], "")
+        why = f"<br><small>allowed {e(row['allowed'])}: {e(row['reason'])}</small>" if row.get("reason") else ""
+        noted = " class=noted" if slower(row) else ""
+        body += (f"<tr{noted}><td>{e(row['label'])}{why}</td>{cells}"
+                 f"<td class=number><span class='{kind}'>{ratio(row)}</span></td>"
+                 f"<td class='number wide'>{e(row['budget'] or '')}</td></tr>")
+    return html_table(head, f"<tbody>{body}</tbody>", "only rows in which Rust takes more than C")
+
+
+def ratio(row):
+    return "∞" if row["ratio"] is None else f"{row['ratio']:.2f}"
+
+
+def slower(row):
+    return row["ratio"] is None or row["ratio"] > 1
+
+
+def summary(rows):
+    """How many rows of each kind Rust takes less in, and those in which it takes more."""
+    for meter, (head, _) in HEADS.items():
+        mine = [row for row in rows if row["meter"] == meter]
+        more = [row for row in mine if slower(row)]
+        if mine:
+            names = ", ".join(f"{row['label']} ({ratio(row)})" for row in more[:5])
+            yield (f"{head}: Rust takes at most what C takes in {len(mine) - len(more)} of {len(mine)} rows" +
+                   (f"; more in {names}{' and others' if len(more) > 5 else ''}" if more else "") + ".")
 
 
 def page(about, rows, bad, said, profiles):
-    verdict = ("<p class=verdict>Every budget is met, or its miss is known and no worse.</p>" if not bad else
-               "<div class='verdict bad'><ul>" + "".join(f"<li>{e(line)}</li>" for line in bad) + "</ul></div>")
-    yield f"""<!doctype html>
-<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
-<title>VGEM in C and in Rust: what it costs</title><style>{CSS}</style>
-<h1>VGEM in C and in Rust: what it costs</h1>
-{verdict}"""
-    yield "<ul>" + "".join(f"<li>{e(line)}</li>" for line in said) + "</ul>" if said else ""
-    yield "<dl>" + "".join(f"<dt>{e(name)}</dt><dd>{e(value)}</dd>" for name, value in about.items()) + "</dl>"
-    for name, (title, panels) in PLOTS.items():
-        yield (f"<figure><img src='{name}' alt='{e(title)}' style='width: {len(panels) / 3:.0%}'>"
-               f"<figcaption>{e(title)}</figcaption></figure>")
-    for meter, (head, words) in HEADS.items():
-        yield f"<h2>{e(head)}</h2><p>{e(words)}</p>"
-        yield from table(meter, [row for row in rows if row["meter"] == meter])
-    if profiles:
-        yield "<h2>Profiles</h2><p>Which functions the instructions are in, of rows that are over their budget.</p>"
-    for row, text in profiles.items():
-        yield f"<details><summary>{e(row)}</summary><pre>{e(text)}</pre></details>"
-    yield "</html>\n"
+    plots = "".join(f"<figure class=scroll><img src='{name}' alt='{e(title)}' style='width: {len(panels) / 3:.0%}; min-width: {len(panels) * 14}rem'>"
+                    f"<figcaption>{e(title)}</figcaption></figure>" for name, (title, panels) in PLOTS.items())
+    tables = [(head, f"<p>{e(words)}</p>" + table(meter, [row for row in rows if row["meter"] == meter]))
+              for meter, (head, words) in HEADS.items()]
+    details = "".join(f"<details><summary>{e(row)}</summary><pre>{e(text)}</pre></details>"
+                      for row, text in profiles.items())
+    return document("VGEM in C and in Rust: what it costs", [
+        ("", verdict("Good: every budget is met, or its miss is known and no worse.", bad) +
+             items([e(line) for line in (*summary(rows), *said)])),
+        ("Plots", plots),
+        *tables,
+        ("Profiles", details and f"<p>The functions that the instructions of rows over their budget are in.</p>{details}"),
+        ("Machine and versions", about_list(about)),
+    ])
 
 
 def write(out, about, rows, bad, said):
@@ -158,4 +154,4 @@ def write(out, about, rows, bad, said):
         plot(out / name, rows, panels)
     paths = {row["row"]: out / profile_name(row["row"]) for row in rows if row["meter"] == "instructions"}
     profiles = {row: path.read_text() for row, path in paths.items() if path.exists()}
-    (out / "index.html").write_text("\n".join(page(about, rows, bad, said, profiles)))
+    (out / "index.html").write_text(page(about, rows, bad, said, profiles))

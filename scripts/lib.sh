@@ -7,8 +7,13 @@ cache=${RUSTGEM_CACHE:-$HOME/.cache/rustgem}
 jobs=${JOBS:-$(nproc)}
 mkdir -p "$cache/log" "$cache/times" || exit 1
 
-say() { printf 'rustgem: %s\n' "$*" >&2; }
-die() { say "$*"; exit 1; }
+# Color, where a terminal shows what is printed: https://no-color.org.
+bold='' red='' plain=''
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
+	bold=$'\e[1m' red=$'\e[31m' plain=$'\e[0m'
+fi
+say() { printf '%srustgem:%s %s\n' "$bold" "$plain" "$*" >&2; }
+die() { say "$red$*$plain"; exit 1; }
 
 # One run at a time: all share the cache. A script that another one calls runs
 # under that one's lock.
@@ -33,13 +38,58 @@ need_disk() {
 		die "$cache has $free GB free and this needs $1 GB: free some, or set RUSTGEM_CACHE to another disk"
 }
 
-# step NAME COMMAND...: run it with its output in a log, and tell how far it is: the
-# time, that of the last time, and the last line. When it fails, print the log's end.
+# purpose NAME: what that step is for, by scripts/steps.
+purpose() {
+	local pattern text
+	while IFS=$'\t' read -r pattern text; do
+		# shellcheck disable=SC2053
+		if [[ $pattern != '#'* && $1 == $pattern ]]; then
+			echo "$text"
+			return
+		fi
+	done <"$top/scripts/steps"
+}
+
+# duration SECONDS
+duration() { if [ "$1" -lt 120 ]; then echo "$1 s"; else echo "$((($1 + 30) / 60)) min"; fi; }
+
+# progress NAME SECONDS: how far that step is after SECONDS. With objects_in=DIR, it builds a
+# kernel in DIR: how many objects there are of how many, and the time left by what came before.
+# The last build of all of it says how many; before there is one, twice the options that are on,
+# which was within 10 % of it.
+progress() {
+	local name=$1 seconds=$2 last all about='' there new line
+	last=$(cat "$cache/times/$name" 2>/dev/null || true)
+	if [ -n "${objects_in:-}" ]; then
+		new=$(find "$objects_in" -name '*.o' -newer "$cache/log/$name.start" 2>/dev/null | wc -l)
+		there=$(find "$objects_in" -name '*.o' 2>/dev/null | wc -l)
+		all=$(cat "$cache/times/$name.objects" 2>/dev/null) || {
+			about='about '
+			all=$(($(grep -cE '=[ym]$' "$objects_in/.config" 2>/dev/null || true) * 2))
+		}
+		if [ -n "${whole:-}" ] && [ "$new" -gt 0 ] && [ "$there" -lt "$all" ]; then
+			echo "$(duration "$seconds"), $there of $about$all objects, $(duration $((seconds * (all - there) / new))) left"
+		else
+			echo "$(duration "$seconds")${last:+ of about $(duration "$last")}, $new objects built"
+		fi
+		return
+	fi
+	# A guest reports what it does now in lines of the lab.
+	line=$(grep -a '^rustgem: ' "$cache/log/$name.log" | tail -n 1 | cut -c10- || true)
+	[ -n "$line" ] || line=$(tail -n 1 "$cache/log/$name.log")
+	echo "$(duration "$seconds")${last:+ of about $(duration "$last")}: $(tr -cd '[:print:]' <<<"$line" | cut -c1-60)"
+}
+
+# step NAME COMMAND...: print what NAME is for, and run COMMAND with its output in a log. Report
+# every 15 s how far it is. If it fails, print the log's end.
 step() {
-	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0 callers
+	local name=$1 log=$cache/log/$1.log last=$cache/times/$1 start=$SECONDS pid status=0 callers text whole=
 	shift
-	say "$name$([ ! -s "$last" ] || echo " (last time $(cat "$last") s)")"
-	# In a process group of its own, so that all of it ends with this script.
+	text=$(purpose "$name")
+	say "$name${text:+: $text}$([ ! -s "$last" ] || echo " (last time $(duration "$(cat "$last")"))")"
+	touch "$cache/log/$name.start"
+	[ -z "${objects_in:-}" ] || [ -e "$objects_in/vmlinux" ] || whole=1
+	# In a separate process group, so that all of it ends with this script.
 	set -m
 	"$@" >"$log" 2>&1 9>&- </dev/null &
 	pid=$!
@@ -49,7 +99,7 @@ step() {
 	trap "kill -- -$pid 2>/dev/null || true" EXIT
 	while sleep 0.2; kill -0 $pid 2>/dev/null; do
 		if (( (SECONDS - start) % 15 == 14 )); then
-			say "  $name: $((SECONDS - start + 1)) s: $(tail -n 1 "$log" | tr -cd '[:print:]' | cut -c1-60)"
+			say "  $name: $(progress "$name" $((SECONDS - start + 1)))"
 			sleep 1
 		fi
 	done
@@ -62,6 +112,7 @@ step() {
 		die "$name failed$(missing_in "$log"); its whole output is in $log"
 	fi
 	echo $((SECONDS - start)) >"$last"
+	[ -z "$whole" ] || find "$objects_in" -name '*.o' | wc -l >"$last.objects"
 }
 
 # missing_in LOG: the programs and Python modules that are not installed, by what is in LOG,
@@ -82,101 +133,6 @@ missing_in() {
 # Compile a program for the host or the guest. Only .ci/run makes warnings errors: a user may
 # have a compiler that warns of more than those that the lab was tried with.
 compile() { gcc -O2 -Wall -Wextra ${RUSTGEM_WERROR:+-Werror} "$@"; }
-
-# The mirror that the host has Debian from, for suites that it does not use.
-debian_mirror() {
-	local mirror=${RUSTGEM_MIRROR:-}
-	# shellcheck disable=SC2016
-	[ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-		awk '$1 == "Debian" { print $2; exit }')
-	[ -n "$mirror" ] ||
-		die "this host's apt knows no Debian archive: set RUSTGEM_MIRROR to the URL of one"
-	echo "${mirror%/}"
-}
-
-# suite NAME [TYPE]: have apt look at that suite of Debian alone, for its packages or, with
-# the TYPE deb-src, their sources, with a state of its own, which the host's does not see.
-# Forky's Release is past its Valid-Until at times; its signature is checked.
-suite() {
-	local apt=$cache/apt/$1
-	mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial"
-	cat >"$apt/debian.sources" <<-EOF
-		Types: ${2:-deb}
-		URIs: $(debian_mirror)
-		Suites: $1
-		Components: main
-		Check-Valid-Until: no
-		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-	EOF
-	cat >"$apt/apt.conf" <<-EOF
-		Dir::State "$apt/state";
-		Dir::State::status "/dev/null";
-		Dir::Cache "$apt/cache";
-		Dir::Etc::SourceList "$apt/debian.sources";
-		Dir::Etc::SourceParts "/dev/null";
-		APT::Architecture "amd64";
-		APT::Sandbox::User "root";
-		APT::Update::Error-Mode "any";
-		Acquire::Languages "none";
-		Acquire::Retries "3";
-	EOF
-	export APT_CONFIG=$apt/apt.conf
-
-	update() {
-		apt-get update || {
-			echo "rustgem: Debian's $1 can not be reached, or its signature is not good: check the network, or set RUSTGEM_MIRROR"
-			return 1
-		}
-	}
-	step fetch-list update "$1"
-}
-
-# debian_root SUITE PACKAGES [PATH...]: print a directory with these packages of that suite,
-# with commas between them, and what they need, without documentation, and without each PATH.
-debian_root() (
-	# Bash takes it back in $().
-	set -e
-	suite=$1 packages=$2
-	shift 2
-	root=$cache/guest/$suite-$(echo "$packages $*" | sha256sum | cut -c1-12)
-	if [ -e "$root" ]; then
-		echo "$root"
-		return
-	fi
-
-	[ "$(id -u)" = 0 ] || { command -v newuidmap && grep -q "^$(id -un):" /etc/subuid; } >/dev/null 2>&1 ||
-		die "mmdebstrap can't make a root as $(id -un) here: run this as root, or install uidmap and give $(id -un) a range in /etc/subuid and /etc/subgid"
-	need_disk 4
-	mirror=$(debian_mirror)
-	new=$(mktemp -d "$cache/new.XXXXXX")
-	trap 'rm -rf "$new"' EXIT
-
-	# Valid-Until is left out, as forky's Release is past it at times; its signature is
-	# checked. A tar, unpacked as whoever runs this, works for root and for others.
-	# shellcheck disable=SC2016
-	bootstrap() {
-		mmdebstrap --variant=essential --include="$packages" \
-			--keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-			--aptopt='Acquire::Check-Valid-Until "false"' \
-			--aptopt='Acquire::Retries "3"' \
-			--dpkgopt='path-exclude=/usr/share/doc/*' \
-			--dpkgopt='path-exclude=/usr/share/man/*' \
-			--dpkgopt='path-exclude=/usr/share/locale/*' \
-			--customize-hook='rm -rf "$1"/var/cache/apt "$1"/var/lib/apt/lists' \
-			"$suite" "$new/root.tar" "deb $mirror $suite main" || {
-				echo 'rustgem: Debian can not be reached, or its signature is not good: check the network, or set RUSTGEM_MIRROR'
-				return 1
-			}
-		mkdir "$new/root"
-		tar -C "$new/root" --no-same-owner --exclude='./dev/*' -xf "$new/root.tar"
-		rm "$new/root.tar"
-		(cd "$new/root" && rm -f "$@")
-	}
-	step "$suite-root" bootstrap "$@"
-	mkdir -p "$cache/guest"
-	mv "$new/root" "$root"
-	echo "$root"
-)
 
 # The toolchain that `scripts/toolchain` found, for make.
 toolchain() {
@@ -213,17 +169,29 @@ kernel() {
 	rm "$busy"
 }
 
-# The same, with all mutations of tests/mutations.patch, in a work tree of its own.
+# Apply all of tests/mutations to the kernel with the series, in a separate index, which
+# `mutations` becomes. Each that does not apply is named.
+mutate() {
+	local patch bad=0
+	mutations=$cache/mutations/index
+	mkdir -p "${mutations%/*}"
+	GIT_INDEX_FILE=$mutations git -C "$linux" read-tree HEAD
+	for patch in "$top"/tests/mutations/*.patch; do
+		# Another mutation may have changed the lines around it.
+		GIT_INDEX_FILE=$mutations git -C "$linux" apply --cached -C1 "$patch" ||
+			{ say "${patch#"$top/"} does not apply to the series any more: fix it"; bad=1; }
+	done
+	return $bad
+}
+
+# The same, with all mutations, in a separate work tree.
 mutated() {
-	local index=$cache/mutations/index tree commit
+	local tree commit
 	kernel
 	tree=$cache/mutations/$base
-	mkdir -p "${tree%/*}"
+	mutate || exit 1
 	git -C "$linux" worktree prune
-	git -C "$linux" read-tree --index-output="$index" HEAD
-	GIT_INDEX_FILE=$index git -C "$linux" apply --cached "$top/tests/mutations.patch" ||
-		die 'tests/mutations.patch, whose hunk is above, does not apply to the series any more: mend it'
-	commit=$(GIT_INDEX_FILE=$index git -C "$linux" write-tree)
+	commit=$(GIT_INDEX_FILE=$mutations git -C "$linux" write-tree)
 	commit=$(git -C "$linux" -c user.name=rustgem -c user.email=rustgem@localhost.invalid \
 		commit-tree -p HEAD -m Mutations "$commit")
 	if ! git -C "$tree" reset -q --hard 2>/dev/null; then
@@ -232,6 +200,13 @@ mutated() {
 	fi
 	git -C "$tree" checkout -q --detach "$commit"
 	linux=$tree
+}
+
+# keep NAME [TEXT]: keep the result of `make NAME` for `make results`.
+keep() {
+	local tools
+	tools="$(rustc -V | cut -d' ' -f1,2), clang $("clang$LLVM" --version | sed -nE '1s/.*version ([0-9.]+).*/\1/p')"
+	"$top/scripts/results" keep "$1" "make $1" "$base" "$tools" "${@:2}"
 }
 
 # module OUT DIR: build the modules in DIR for the kernel that was built in OUT, there.
@@ -250,7 +225,7 @@ modules() {
 	cp "$1/drivers/gpu/drm/vgem/rust/vgem.ko" "$2/modules/rust"
 }
 
-# guest_tests OUT SHARE: copy what scripts/guest-run needs to test what was built in OUT from $linux.
+# guest_tests OUT SHARE: copy what scripts/guest/run needs to test what was built in OUT from $linux.
 guest_tests() {
 	modules "$1" "$2"
 	mkdir "$2/expect" "$2/kselftest"
@@ -259,7 +234,6 @@ guest_tests() {
 	compile -Wno-unused-parameter -static -D_GNU_SOURCE -isystem "$1/usr/include" -I "$linux/tools/testing/selftests" \
 		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" \
 		-o "$2/kselftest/vgem_security" "$top/tests/security/vgem_security.c"
-	cp "$top/scripts/guest-run" "$2"
 	# How much the kselftests do, if not what is usual.
 	env | grep '^VGEM_[A-Z]*=[0-9]*$' >"$2/env" || true
 }
@@ -270,7 +244,7 @@ faults_user() {
 		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" -o "$2" "$top/tests/faults/user.c"
 }
 
-# fuzzer SHARE: build what scripts/guest-fuzz needs, and copy it.
+# fuzzer SHARE: build what scripts/guest/fuzz needs, and copy it.
 fuzzer() {
 	"$top/scripts/toolchain" cargo
 	# shellcheck source=/dev/null
@@ -282,5 +256,5 @@ fuzzer() {
 		cargo test --release
 	}
 	step fuzz-build program
-	cp -r "$cache/build/fuzz/release/fuzz" "$top/fuzz/regressions" "$top/scripts/guest-fuzz" "$1"
+	cp -r "$cache/build/fuzz/release/fuzz" "$top/fuzz/regressions" "$1"
 }

@@ -15,8 +15,9 @@ from unittest import mock
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(BENCH))
+sys.path[:0] = str(BENCH), str(Path(__file__).resolve().parent)
 import results  # noqa: E402
+from html_page import Page  # noqa: E402
 
 
 def script(name):
@@ -183,6 +184,12 @@ class Report(Case):
         page = (self.top / "index.html").read_text()
         self.assertIn("x&amp;y", page)
         self.assertIn("a &lt;b&gt;", page)
+        page = Page(page)
+        self.assertEqual(page.wrong, [])
+        # The rows of fast alone: 0.70, 1.00 and so on, of C's.
+        self.assertIn("Instructions: Rust takes at most what C takes in 3 of 3 rows.", page.sections[""])
+        self.assertEqual(list(page.sections)[:3], ["", "Plots", "Instructions"])
+        self.assertEqual(list(page.sections)[-1], "Machine and versions")
         for name in ("live.svg", "threads.svg", "history.svg"):
             self.assertIn("<svg", (self.top / name).read_text())
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the documents: each test that they name exists, and runs, and each example that
-they show is one that is run."""
+"""Tests of the documents: each test that they name exists, and the run that they name runs it,
+and each example that they show is one that is run."""
 
+import functools
 import re
 import unittest
 from pathlib import Path
@@ -10,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SELFTESTS = ROOT / "tools/testing/selftests/drivers/gpu/vgem"
 
 
+@functools.cache
 def sources():
     """The code of the series: {path: text}, the edits by the file that they are of."""
     found = {str(path.relative_to(ROOT)): path.read_text()
@@ -26,8 +28,17 @@ def tests(text):
     return set(re.findall(r"#\[test\]\s*(?:#\[[^]]*\]\s*)*fn (\w+)\(\)", text))
 
 
+def several_cpus(text):
+    """Those of them that assert nothing on one CPU, as their comment says."""
+    comments = re.findall(r"((?: *//[^\n]*\n)+)\s*#\[test\]\s*(?:#\[[^]]*\]\s*)*fn (\w+)", text)
+    return {name for comment, name in comments if re.search(r"(?i)(two|several|2) CPUs|if there are several", comment)}
+
+
+@functools.cache
 def kunit():
-    """The cases of each suite. They all run in `make test`, whose kernel has all suites of Rust."""
+    """The cases of each suite, of those that `make test` fails without."""
+    run = set((ROOT / "expect/suites.txt").read_text().split())
+    run |= set(re.findall(r'results.json" (rust_\w+)', (ROOT / "scripts/test").read_text()))
     cases = {}
     for text in sources().values():
         for suite in re.findall(r"kunit_tests\((\w+)\)", text):
@@ -36,13 +47,19 @@ def kunit():
     drm = {"rust_drm_gem_shmem": "rust/kernel/drm/gem/shmem.rs"}
     for suite, name in drm.items():
         cases[suite] = tests(sources()[name])
-    return cases
+    return {suite: names for suite, names in cases.items() if suite in run}
 
 
 def selftests():
-    texts = {path.stem: path.read_text() for path in SELFTESTS.glob("vgem_*.c")}
+    """The cases of each kselftest that `make run` runs."""
+    run = set(re.findall(r"(?m)^\tkselftest (\w+)", (ROOT / "scripts/guest/run").read_text()))
+    texts = {path.stem: path.read_text() for path in SELFTESTS.glob("vgem_*.c") if path.stem in run}
     return {name: set(re.findall(r"(?m)^TEST_F(?:_TIMEOUT)?\(\w+, (\w+)", text)) | {"main"}
             for name, text in texts.items() if re.search("TEST_HARNESS_MAIN|ksft_test_result", text)}
+
+
+def targets():
+    return set(re.findall(r"(?m)^([a-z-]+):(?!=)", (ROOT / "Makefile").read_text()))
 
 
 def igt():
@@ -52,10 +69,11 @@ def igt():
 def problems(text):
     """What is wrong with the tests that the tables of a document name, and how many it names."""
     suites, wrong, count = kunit() | selftests(), [], 0
-    guest = (ROOT / "scripts/guest-debug").read_text()
+    guest = (ROOT / "scripts/guest/debug").read_text()
+    cpus = {name for source in sources().values() for name in several_cpus(source)}
     for row in re.findall(r"(?m)^\|.*\| *(.*?) *\|$", text):
         suite, row = None, re.sub(r"doctests? of `[^`]*`", "", row)
-        for name in re.findall(r"`([^`]+)`", row):
+        for name, note in re.findall(r"`([^`]+)`(?: \(([^)]*)\))?", row):
             count += 1
             match = re.fullmatch(r"((?:rust|vgem)_\w+)(?:: (\S+))?|([a-z_0-9…]+)", name)
             if name.startswith("igt@"):
@@ -64,10 +82,13 @@ def problems(text):
                 good = any((ROOT / "expect" / name).glob("*.rs"))
             elif name.startswith("fences "):
                 good = f"/share/user {name[7:]} " in guest
+            elif name.startswith("make "):
+                good = name[5:] in targets()
             elif match:
                 suite, case = match[1] or suite, match[2] or match[3]
                 pattern = (case or "…").replace("…", r"\w+")
                 good = any(re.fullmatch(pattern, other) for other in suites.get(suite, ()))
+                good = good and (note == "2 CPUs") == (case in cpus)
             else:
                 continue
             if not good:
@@ -97,6 +118,33 @@ class Docs(unittest.TestCase):
             self.assertEqual(wrong, [], f"{name} names tests that do not exist")
             self.assertGreater(count, least)
 
+    def test_suites_are_on(self):
+        """Each option of a suite that `make test` has is on in the kernels of `make debug`, too."""
+        options = [set(re.findall(r"(?m)^(CONFIG_\w*KUNIT_(?:SELF)?TESTS?)=y", (ROOT / f"configs/{name}.config").read_text()))
+                   for name in ("kunit", "suites")]
+        self.assertEqual(*options)
+        self.assertGreater(len(options[0]), 8)
+        # Those of the series' own.
+        for name in set(re.findall(r"cfg\((CONFIG_\w+_KUNIT_TEST)\)", "".join(sources().values()))):
+            self.assertIn(name, options[0])
+
+    def test_other_pages(self):
+        """The targets, tests and paths that the README and the other pages name."""
+        for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+            text = path.read_text()
+            self.assertLessEqual(set(re.findall(r"`make ([a-z-]+)", text)) - {"rustavailable"}, targets(), path.name)
+            for program, test in re.findall(r"(?m)^(vgem_\w+) \w+\.(?:\w+\.)?(\w+) ", text):
+                self.assertIn(test, selftests()[program], path.name)
+            for name in re.findall(r"`((?:configs|expect|bench|fuzz|scripts|tests|series)/[\w./-]*)`", text):
+                # Capitals stand for a name.
+                good = (ROOT / name).exists() or re.search("NAME|AREA", name)
+                self.assertTrue(good, f"{path.name}: {name}")
+
+    def test_driver_has_no_unsafe(self):
+        for path in (ROOT / "drivers/gpu/drm/vgem/rust").glob("*.rs"):
+            code = re.sub(r"//[^\n]*", "", path.read_text().split("#[kunit_tests", 1)[0])
+            self.assertNotIn("unsafe", code, path.name)
+
     def test_helpers_are_no_tests(self):
         self.assertEqual(tests("#[test]\n#[cfg(X)]\nfn a() {}\nfn b() {}\n    #[test]\n    fn c() -> Result {"), {"a", "c"})
 
@@ -104,7 +152,8 @@ class Docs(unittest.TestCase):
         for bad in ("`rust_dma_fence: ctx`", "`rust_hrtimer: simulated`",
                     "`rust_dma_fence: no_such`", "`rust_no_such`", "`vgem_uapi: no_such`", "`igt@no_such`",
                     "`compile-fail/no_such`", "`fences no_such`", "`rust_dma_fence: data`, `no_such`",
-                    "`vgem_uapi: no_such_…`"):
+                    "`vgem_uapi: no_such_…`", "`make no_such`", "`vgem_uring: signal`",
+                    "`rust_dma_fence_race: drop_waits`", "`rust_dma_fence: data` (2 CPUs)"):
             self.assertEqual(len(problems(f"| a | b | {bad} |\n")[0]), 1, bad)
 
     def test_examples(self):

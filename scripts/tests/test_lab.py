@@ -3,6 +3,8 @@
 
 import fcntl
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -69,6 +71,80 @@ class Lab(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertEqual(out, "rustgem: good\nrustgem: bad\nwhy\n"
                          f"rustgem: bad failed; its whole output is in {self.cache}/log/bad.log\n")
+
+    def test_step_says_what_it_is_for(self):
+        status, out = self.lib("step loom true")
+        self.assertEqual((status, out), (0, "rustgem: loom: try every order of events in models of the lock-free code\n"))
+        self.assertEqual(self.lib("step loom true")[1].count("(last time 0 s)"), 1)
+
+    def test_each_step_has_a_purpose(self):
+        """Also where a part of the name is a variable."""
+        names = set()
+        for path in SCRIPTS.iterdir():
+            if path.is_file():
+                names |= set(re.findall(r'(?m)^[^#\n]*\bstep "?([\w$.{}-]+)"?', path.read_text()))
+        self.assertGreater(len(names), 50)
+        names = [re.sub(r"\$\w+|\$\{\w+\}", "x", name) for name in sorted(names) if name not in ("$name", "$1")]
+        status, out = self.lib(f"for name in {' '.join(names)} ; do echo $name: $(purpose $name); done")
+        self.assertEqual([line for line in out.splitlines() if line.endswith(": ")], [], "add it to scripts/steps")
+        self.assertEqual(self.lib("purpose no-such-step")[1], "")
+
+    def test_progress(self):
+        """A build says how many objects of how many there are, and the time left."""
+        out = self.dir / "out"
+        out.mkdir()
+        (out / ".config").write_text("CONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D=1\n")
+        (out / "old.o").touch()
+        code = ("touch -d '1 minute ago' $cache/log/build.start {0}/old.o; touch {0}/new.o; rm -f {0}/old.start; "
+                "touch -d '2 minutes ago' {0}/old.o; objects_in={0}; {1} progress build 10").format(out, "{}")
+        self.assertEqual(self.lib(code.format("whole=1;"))[1], "10 s, 2 of about 4 objects, 20 s left\n")
+        (self.cache / "times").mkdir(exist_ok=True)
+        (self.cache / "times/build.objects").write_text("102\n")
+        (self.cache / "times/build").write_text("300\n")
+        self.assertEqual(self.lib(code.format("whole=1;"))[1], "10 s, 2 of 102 objects, 17 min left\n")
+        self.assertEqual(self.lib(code.format(""))[1], "10 s of about 5 min, 1 objects built\n")
+        # The last build is what counts for the next one, if it built all.
+        self.lib(f"objects_in={out} step build true")
+        self.assertEqual((self.cache / "times/build.objects").read_text(), "2\n")
+
+    def test_progress_of_a_guest(self):
+        """A guest reports what it runs, not the console's last line."""
+        code = r"printf 'rustgem: vgem_uapi on rust\r\n[ 1.0] x\n' >$cache/log/guest.log; progress guest 130"
+        self.assertEqual(self.lib(code), (0, "2 min: vgem_uapi on rust\n"))
+
+    def test_color(self):
+        """Only on a terminal, and not if NO_COLOR is set."""
+        code = f"set -euo pipefail; . {SCRIPTS}/lib.sh; say hello; die no"
+        for env, color in (({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):
+            main, other = pty.openpty()
+            subprocess.run(["bash", "-c", code], env=self.env | env, stdout=other, stderr=other, stdin=subprocess.DEVNULL)
+            os.close(other)
+            said = os.read(main, 10000).decode()
+            os.close(main)
+            self.assertEqual("\x1b[1mrustgem:\x1b[0m hello" in said and "\x1b[31mno\x1b[0m" in said, color, said)
+            self.assertEqual("\x1b" in said, color)
+        self.assertEqual(self.lib("say hello", TERM="xterm")[1], "rustgem: hello\n")
+
+    def test_mutations(self):
+        """A mutation that no longer applies is named, and does not hide another one."""
+        linux, patches = self.dir / "linux", self.dir / "tests/mutations"
+        linux.mkdir()
+        patches.mkdir(parents=True)
+        (linux / "file").write_text("".join(f"{line}\n" for line in range(1, 30)))
+        git = ("git", "-C", str(linux), "-c", "user.name=a", "-c", "user.email=b")
+        for args in ("init", "-q"), ("add", "file"), ("commit", "-qm", "file"):
+            self.run_(*git, *args)
+        for name, old in ("a-good", 2), ("b-gone", 99), ("c-gone", 98), ("d-near", 3):
+            (patches / f"{name}.patch").write_text(
+                f"--- a/file\n+++ b/file\n@@ -{old - 1},3 +{old - 1},4 @@\n {old - 1}\n {old}\n+new {old}\n {old + 1}\n")
+        code = f"linux={linux} top={self.dir}; mutate || echo failed; GIT_INDEX_FILE=$mutations git -C $linux show :file"
+        status, out = self.lib(code)
+        self.assertEqual([line.split()[1] for line in out.splitlines() if "does not apply to" in line],
+                         ["tests/mutations/b-gone.patch", "tests/mutations/c-gone.patch"])
+        self.assertIn("failed\n1\n2\nnew 2\n3\nnew 3\n4\n", out)
+        for name in "b-gone", "c-gone":
+            (patches / f"{name}.patch").unlink()
+        self.assertNotIn("failed", self.lib(code)[1])
 
     def test_missing(self):
         """What a tool lacks is named, with its package, and without a traceback."""

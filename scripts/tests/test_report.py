@@ -13,11 +13,16 @@ from pathlib import Path
 from unittest import mock
 
 SCRIPT = Path(__file__).resolve().parent.parent / "report"
+sys.path.insert(0, str(SCRIPT.parent))
 loader = importlib.machinery.SourceFileLoader("report", str(SCRIPT))
 spec = importlib.util.spec_from_loader("report", loader)
 report = importlib.util.module_from_spec(spec)
 sys.dont_write_bytecode = True
 loader.exec_module(report)
+import report_page  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from html_page import Page  # noqa: E402
 
 LIST = "# why\nigt@a@one\n\nigt@a@two\n"
 
@@ -60,10 +65,11 @@ class Report(unittest.TestCase):
                                          "out": "Test requirement not met", "err": ""}
                                   for name, result in tests.items()}}))
             words = io.StringIO()
-            with mock.patch.object(sys, "argv", ["report", top, top, top]), \
+            with mock.patch.object(sys, "argv", ["report", top, top, top, "rustc=1.2 <x>"]), \
                     contextlib.redirect_stdout(words):
                 status = report.main()
             self.page = (top / "index.html").read_text()
+            self.assertEqual(Page(self.page).wrong, [])
             return status, words.getvalue(), json.loads((top / "results.json").read_text())
 
     def test_good(self):
@@ -164,9 +170,60 @@ class Report(unittest.TestCase):
                                               fails="vgem_x\tf.two\ta <lock> is missing\n")
         self.assertEqual(status, 0, words)
         self.assertRegex(words, r"vgem_x f.two +FAIL +SUCCESS\n  C VGEM: Expected 0 \(0\) == both \(7\)\n")
-        self.assertTrue(words.endswith("2 passed, 0 failed, 0 skipped, and C fails 1 of them\n"))
+        self.assertTrue(words.endswith("2 passed, 0 failed, 0 skipped, and C fails 1 of them\n"
+                                       "warnings of the kernel: 0 with C VGEM, 0 with Rust VGEM\n"))
         self.assertEqual(data["kselftest"][0]["c"]["said"], "of 9 rounds, none")
         self.assertIn("a &lt;lock&gt; is missing", self.page)
+
+    def test_page(self):
+        """The summary comes first, then what only Rust does, what is slower, the tables, the kernel's
+        warnings and the machine."""
+        c = self.BOTH | {"igt@a@two": "skip"}
+        crash = "1..2\nok 1 f.v.one\n#  RUN           f.two ...\n"
+        self.run_report(c, self.BOTH, taps=(crash, GOOD), fails="vgem_x f.two a <lock> is missing\n",
+                        unload=("[ 9.0] BUG: unable to handle page fault\n", ""))
+        page = Page(self.page)
+        self.assertEqual(list(page.sections), ["", "What Rust does and C does not", "What is slower in Rust", "IGT",
+                                               "kselftest", "Warnings of the kernel", "Machine and versions"])
+        for heading, words in (("", "Good: "), ("", "Rust passes 2 of 2 kselftests, and C passes 1."),
+                               ("", "Warnings of the kernel with C VGEM: 0 in the tests, 1 on unload."),
+                               ("What Rust does and C does not", "vgem_x f.twoC fails it: a <lock> is missing"),
+                               ("What is slower in Rust", "No IGT subtest"), ("IGT", "Test requirement not met"),
+                               ("Warnings of the kernel", "unable to handle page fault"),
+                               ("Machine and versions", "rustc1.2 <x>")):
+            self.assertIn(words, page.sections[heading])
+        # What a filter keeps, with scripts; all is there without them.
+        self.assertEqual([kind for heading, kind in page.rows if heading == "IGT"], [None, "group", None, "noted"])
+        self.assertIn("width=device-width", self.page)
+        self.assertEqual(self.page.count("data-filter="), 2)
+
+    def test_page_if_bad(self):
+        """What is wrong is the first thing on the page."""
+        self.run_report(self.BOTH, self.BOTH | {"igt@a@two": "fail"}, "[ 1.0] Oops: 1\n")
+        first = Page(self.page).sections[""]
+        self.assertIn("Not good:", first)
+        self.assertIn("a two: SUCCESS on C, FAIL on Rust", first)
+        self.assertIn("the kernel's log of Rust VGEM has '[ 1.0] Oops: 1'", first)
+        self.assertNotIn("Good: ", first)
+
+    def test_slower(self):
+        def row(c, rust, status="SUCCESS"):
+            return {"test": "a <x>", "c": {"status": "SUCCESS", "seconds": c}, "rust": {"status": status, "seconds": rust}}
+        slow = report_page.slower([row(1, 1.05), row(0.01, 0.05), row(2, 1), row(1, 9, "FAIL"), row(1, 1.5)])
+        self.assertEqual(list(slow), ["<span class=test>a &lt;x&gt;</span>: C 1.00 s, Rust 1.50 s"])
+
+    def test_bad_html_is_found(self):
+        for bad in ("<p>", "<p></div>", "<table></table>", "<a href='#no'></a>", "<p id=a></p><p id=a></p>",
+                    "<p hidden></p>", "<td width=3></td>"):
+            self.assertNotEqual(Page(bad).wrong, [], bad)
+
+    def test_color(self):
+        """Only on a terminal, and not if NO_COLOR is set."""
+        for terminal, env, color in ((True, {"TERM": "xterm"}, True), (False, {"TERM": "xterm"}, False), (True, {}, False),
+                                     (True, {"TERM": "xterm", "NO_COLOR": "1"}, False)):
+            with mock.patch.object(report.sys.stdout, "isatty", lambda: terminal, create=True), \
+                    mock.patch.dict(report.os.environ, env, clear=True):
+                self.assertEqual(report.colored("FAIL", "x"), "\033[31mx\033[0m" if color else "x")
 
     def test_kselftest_not_better(self):
         status, words, _ = self.run_report(self.BOTH, self.BOTH, fails="vgem_x f.two why\n")
@@ -279,9 +336,12 @@ class Report(unittest.TestCase):
         self.assertTrue(all(report.known(expect / "kselftest.txt").values()))
         mutations = [line.split("\t") for line in report.expected(expect / "mutations.txt")]
         self.assertTrue(all(len(fields) == 3 and len(fields[0]) < 32 for fields in mutations))
-        patch = (SCRIPT.parent.parent / "tests/mutations.patch").read_text()
-        self.assertEqual(sorted(name for name, _, _ in mutations),
-                         sorted(report.re.findall(r'^\+.*mutation::is\(c"(.*?)"\)', patch, report.re.MULTILINE)))
+        patches = {path.stem: path.read_text() for path in (SCRIPT.parent.parent / "tests/mutations").glob("*.patch")}
+        del patches["mechanism"]
+        self.assertEqual(sorted(name for name, _, _ in mutations), sorted(patches))
+        for name, patch in patches.items():
+            found = report.re.findall(r'(?m)^\+.*mutation::is\(c"(.*?)"\)', patch)
+            self.assertEqual(set(found), {name}, f"tests/mutations/{name}.patch")
         self.assertEqual(sum(name.startswith("igt@vgem_basic@") for name in names), 16)
 
 

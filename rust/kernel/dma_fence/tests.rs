@@ -19,6 +19,16 @@ use crate::{
         SpinLockIrq, //
     },
     task::Task,
+    time::{
+        delay::fsleep,
+        hrtimer::RelativeMode,
+        sleep::{
+            sleep,
+            SleepOutcome,
+            SleepState, //
+        },
+        Delta, //
+    },
     types::ForeignOwnable,
     workqueue::{
         self,
@@ -100,6 +110,20 @@ struct Item {
     work: Work<Self>,
     #[pin]
     done: Completion,
+    runs: Atomic<i32>,
+}
+
+impl Item {
+    fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                work <- new_work!("rust_dma_fence"),
+                done <- Completion::new(),
+                runs: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )
+    }
 }
 
 impl_has_work! {
@@ -110,6 +134,7 @@ impl WorkItem for Item {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        this.runs.fetch_add(1, Relaxed);
         this.done.complete_all();
     }
 }
@@ -155,6 +180,27 @@ mod suite {
         fence.signal(Err(ENODATA));
 
         assert!(shared.status() == Some(Err(ENODATA)));
+
+        Ok(())
+    }
+
+    // Each reference is counted, and the driver's is given up with the signal.
+    #[test]
+    fn references() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        // SAFETY: The fence is valid.
+        let count = || unsafe { (*shared.as_raw()).refcount.refcount.refs.counter };
+        assert_eq!(count(), 2);
+
+        let another = shared.clone();
+        assert_eq!(count(), 3);
+        let cb = register(another, &Count::new()?)?;
+        assert_eq!(count(), 3);
+        drop(cb);
+        assert_eq!(count(), 2);
+
+        fence.signal(Ok(()));
+        assert_eq!(count(), 1);
 
         Ok(())
     }
@@ -281,6 +327,13 @@ mod suite {
         let context = a.context();
         let a3 = a.arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
         assert_eq!((a3.context(), a3.seqno()), (context, 3));
+
+        // All 64 bits of the numbers count.
+        //
+        // SAFETY: The fence is valid. No other thread knows it.
+        unsafe { (*a3.as_raw()).seqno = 1 << 32 };
+        assert_eq!(a3.is_later_than(&a2), Some(true));
+        assert_eq!(a2.is_later_than(&a3), Some(false));
 
         for fence in [a1, a2, a3, b1] {
             fence.signal(Ok(()));
@@ -474,13 +527,34 @@ mod suite {
 
     #[test]
     fn callback_wake() -> Result {
-        let (fence, shared) = fence(&mut ctx()?)?;
-        let task: ARef<Task> = ARef::from(&**current!());
-        let cb = UnarmedDmaFenceCb::new(task, GFP_KERNEL)?.register(shared)?;
+        let mut ctx = ctx()?;
+        let (mut fences, mut cbs) = (KVec::new(), KVec::new());
+        for _ in 0..100 {
+            let (fence, shared) = fence(&mut ctx)?;
+            let task: ARef<Task> = ARef::from(&**current!());
+            let cb = UnarmedDmaFenceCb::new(task, GFP_KERNEL)?.register(shared)?;
+            fences.push(fence, GFP_KERNEL)?;
+            cbs.push(cb, GFP_KERNEL)?;
+        }
 
-        // Waking up a task that runs does nothing.
-        fence.signal(Ok(()));
-        assert!(cb.remove().1);
+        // One of so many is signaled when the task is asleep.
+        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+            for fence in fences {
+                fsleep(Delta::from_millis(2));
+                fence.signal(Ok(()));
+            }
+        })?;
+        let outcome = sleep::<RelativeMode<Monotonic>>(
+            Delta::from_secs(20),
+            Delta::ZERO,
+            SleepState::Uninterruptible,
+        );
+        assert_eq!(outcome, SleepOutcome::Woken);
+
+        for cb in cbs {
+            cb.fence().wait()?;
+            assert!(cb.remove().1);
+        }
 
         Ok(())
     }
@@ -488,13 +562,7 @@ mod suite {
     #[test]
     fn callback_queue_twice() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
-        let item = Arc::pin_init(
-            pin_init!(Item {
-                work <- new_work!("rust_dma_fence"),
-                done <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )?;
+        let item = Item::new()?;
         let cb = || -> Result<_> {
             let work = QueueWork::new(workqueue::system_unbound(), item.clone());
             Ok(UnarmedDmaFenceCb::new(work, GFP_KERNEL)?.register(shared.clone())?)
@@ -504,6 +572,10 @@ mod suite {
         fence.signal(Ok(()));
         item.done.wait_for_completion();
         assert!(a.remove().1 && b.remove().1);
+
+        // The second finds it enqueued, unless it runs already.
+        fsleep(Delta::from_millis(10));
+        assert!((1..=2).contains(&item.runs.load(Relaxed)));
 
         Ok(())
     }
@@ -515,19 +587,13 @@ mod suite {
             .mem_reclaim()
             .build(fmt!("rust_dma_fence"))?;
         let queue = Arc::new(queue, GFP_KERNEL)?;
-        let item = Arc::pin_init(
-            pin_init!(Item {
-                work <- new_work!("rust_dma_fence"),
-                done <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )?;
+        let item = Item::new()?;
         let work = QueueWork::new(queue.clone(), item.clone());
         let cb = UnarmedDmaFenceCb::new(work, GFP_KERNEL)?.register(shared)?;
 
         fence.signal(Ok(()));
         queue.flush();
-        item.done.wait_for_completion();
+        assert_eq!(item.runs.load(Relaxed), 1);
 
         // The item has returned, so nobody but the callback had another reference.
         assert!(cb.remove().1);
@@ -541,11 +607,23 @@ mod suite {
     fn signalling_nests() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
+        // C begins a section, and says so, unless it is in one. Without lockdep it does neither.
+        let inside = || {
+            // SAFETY: What is begun here is ended here.
+            unsafe {
+                let inside = bindings::dma_fence_begin_signalling();
+                bindings::dma_fence_end_signalling(inside);
+                inside || !cfg!(CONFIG_LOCKDEP)
+            }
+        };
+        assert!(!inside() || !cfg!(CONFIG_LOCKDEP));
+
         let got = signalling(|_| {
             signalling(|_| fence.signal(Ok(())));
-            shared.is_signaled()
+            inside() && shared.is_signaled()
         });
         assert!(got);
+        assert!(!inside() || !cfg!(CONFIG_LOCKDEP));
 
         Ok(())
     }

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::{
+    error::to_result,
     macros::kunit_tests,
     new_spinlock_irq,
     sync::{
@@ -22,6 +23,7 @@ use crate::{
             SleepOutcome,
             SleepState, //
         },
+        BootTime,
         Monotonic,
         RealTime,
         Tai, //
@@ -291,6 +293,15 @@ mod suite {
         assert_eq!(inner.as_mut().forward(expires + LONG * 3, LONG), 3);
         assert_eq!(inner.expires() - expires, LONG * 4);
 
+        // This one is soon over.
+        let timer = KBox::pin_init(Boxed::new(), GFP_KERNEL)?;
+        let mut timer = timer.start(SHORT).into_pointer().map_err(|_| EBUSY)?;
+        let mut inner = timer.as_mut().project().timer;
+        let expires = inner.expires();
+        pause(SHORT * 20);
+        assert_eq!(inner.as_mut().forward_now(LONG), 1);
+        assert_eq!(inner.expires() - expires, LONG);
+
         Ok(())
     }
 
@@ -434,6 +445,50 @@ mod suite {
             done.wait_for_completion();
         }
 
+        Ok(())
+    }
+
+    // A timer runs on the clock of its mode, and no two clocks have the same timers.
+    #[test]
+    fn clocks() -> Result {
+        fn run<C: ClockSource + 'static>() -> Result<(Delta, *mut bindings::hrtimer_clock_base)> {
+            let timer = HrTimerFn::<_, AbsolutePinnedMode<C>>::new(|| HrTimerNext::Done);
+            let timer = KBox::pin_init(timer, GFP_KERNEL)?;
+            let handle = timer.start(Instant::<C>::now() + LONG);
+            // SAFETY: The timer is initialized.
+            let base = unsafe { (*HrTimer::raw_get(handle.timer())).base };
+            Ok((handle.timer().remaining(), base))
+        }
+
+        /// Sets how far TAI is ahead of the time of day, in seconds, and returns how far it was.
+        fn set_tai(ahead: i32) -> Result<i32> {
+            let mut timex = bindings::__kernel_timex::default();
+            // SAFETY: `timex` is valid.
+            to_result(unsafe { bindings::do_adjtimex(&mut timex) })?;
+            let before = timex.tai;
+            timex.modes = bindings::ADJ_TAI;
+            timex.constant = ahead.into();
+            // SAFETY: Likewise.
+            to_result(unsafe { bindings::do_adjtimex(&mut timex) })?;
+            Ok(before)
+        }
+
+        let before = set_tai(10_000)?;
+        let clocks = [
+            run::<Monotonic>(),
+            run::<RealTime>(),
+            run::<BootTime>(),
+            run::<Tai>(),
+        ];
+        set_tai(before)?;
+
+        let mut bases = KVec::new();
+        for clock in clocks {
+            let (remaining, base) = clock?;
+            assert!(remaining <= LONG && remaining > LONG - Delta::from_secs(500));
+            assert!(!bases.contains(&base));
+            bases.push(base, GFP_KERNEL)?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Write the page that shows the results of scripts/report."""
+
+from webpage import about, document, e, items, table, verdict
+
+DRIVERS = {"c": "C VGEM", "rust": "Rust VGEM"}
+# A test that takes this much longer in Rust is named as slower.
+SLOWER = 1.1
+SLOWER_SECONDS = 0.1
+
+
+def passed(igt, kselftests, results):
+    """What passed, in a line for each kind of test."""
+    for head, rows in ("IGT subtests", igt), ("kselftests", kselftests):
+        good = {d: sum(row[d]["status"] == "SUCCESS" for row in rows) for d in DRIVERS}
+        yield f"Rust passes {good['rust']} of {len(rows)} {head}, and C passes {good['c']}."
+    for driver, name in DRIVERS.items():
+        found = {"in the tests": results[driver]["splats"], "on unload": results[driver]["unload"]}
+        yield f"Warnings of the kernel with {name}: " + ", ".join(f"{len(w)} {when}" for when, w in found.items()) + "."
+
+
+def better(igt, kselftests):
+    """The tests that only Rust passes: why C fails, and the first line that each reported."""
+    for row in igt + kselftests:
+        if row["rust"]["status"] == "SUCCESS" != row["c"]["status"]:
+            lines = [f"<span class=test>{e(row['test'])}</span>"]
+            lines += [f"C fails it: {e(row['fails'])}"] if row.get("fails") else []
+            lines += [f"<small>{e(name)}: {e(row[d]['said'].splitlines()[0])}</small>"
+                      for d, name in DRIVERS.items() if row[d]["said"]]
+            yield "<br>".join(lines)
+
+
+def slower(igt):
+    """The IGT subtests that both pass and that take longer in Rust. Times of kselftests are not known."""
+    for row in igt:
+        c, rust = (row[d].get("seconds", 0) for d in DRIVERS)
+        both = all(row[d]["status"] == "SUCCESS" for d in DRIVERS)
+        if both and rust > c * SLOWER and rust - c > SLOWER_SECONDS:
+            yield f"<span class=test>{e(row['test'])}</span>: C {c:.2f} s, Rust {rust:.2f} s"
+
+
+def bodies(rows):
+    """The rows in a <tbody> for each program."""
+    groups = {}
+    for row in rows:
+        program, test = row["test"].split(maxsplit=1) if " " in row["test"] else (row["test"],) * 2
+        groups.setdefault(program, []).append((test, row))
+    for program, group in groups.items():
+        yield (f"<tbody data-name='{e(program.lower())}'><tr class=group>"
+               f"<th colspan=5 scope=rowgroup>{e(program)}</th></tr>")
+        for test, row in group:
+            cells = ""
+            for driver in DRIVERS:
+                result = row[driver]
+                kind = {"SUCCESS": "good", "SKIP": "known", "NOT RUN": "known"}.get(result["status"], "bad")
+                said = "".join(f"<br><small>{e(line)}</small>" for line in result["said"].splitlines())
+                time = f"{result['seconds']:.3f} s" if "seconds" in result else ""
+                cells += f"<td><span class={kind}>{e(result['status'])}</span>{said}</td><td class='number wide'>{time}</td>"
+            fails = f"<br><small>fails on C: {e(row['fails'])}</small>" if row.get("fails") else ""
+            noted = "" if {row[d]["status"] for d in DRIVERS} == {"SUCCESS"} else " class=noted"
+            yield f"<tr{noted}><td><span class=test>{e(test)}</span>{fails}</td>{cells}</tr>"
+        yield "</tbody>"
+
+
+def tests(rows):
+    head = "<th>test</th>" + "".join(f"<th>{e(name)}</th><th class='number wide'>time</th>" for name in DRIVERS.values())
+    return table(head, "".join(bodies(rows)), "only tests that one of the drivers does not pass") if rows else ""
+
+
+def logs(results):
+    text = ""
+    for driver, name in DRIVERS.items():
+        for key, when in ("splats", "in the tests"), ("unload", "while VGEM is unloaded"):
+            found = "".join(f"<pre>{e(splat)}</pre>" for splat in results[driver][key])
+            text += f"<h3>{e(name)}, {when}</h3>{found or '<p>No warning.</p>'}"
+    return text
+
+
+def page(igt, kselftests, problems, results, facts):
+    slow = list(slower(igt))
+    total = {d: sum(row[d].get("seconds", 0) for row in igt) for d in DRIVERS}
+    note = (f"<p>All IGT subtests together: C {total['c']:.1f} s, Rust {total['rust']:.1f} s, in this run. "
+            "Most of it is waiting; <code>make bench</code> measures what each call costs.</p>")
+    return document("VGEM in C and in Rust", [
+        ("", verdict("Good: Rust passes every IGT subtest that C passes and every kselftest, C fails exactly the "
+                     "kselftests that are expected to fail, and the kernel warns of nothing else.", problems) +
+             items(map(e, passed(igt, kselftests, results)))),
+        ("What Rust does and C does not", items(list(better(igt, kselftests))) or "<p>Nothing in this run.</p>"),
+        ("What is slower in Rust", (items(slow) or f"<p>No IGT subtest takes {SLOWER_SECONDS} s and "
+                                    f"{SLOWER - 1:.0%} longer in Rust.</p>") + note),
+        ("IGT", tests(igt)),
+        ("kselftest", tests(kselftests)),
+        ("Warnings of the kernel", logs(results)),
+        ("Machine and versions", about({"kernel": results["rust"]["kernel"], **facts})),
+    ])

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of how scripts/ is laid out: where a script runs, how long it is, and that each script
+that a file names exists."""
+
+import re
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPTS = ROOT / "scripts"
+LINES = 300
+# Longer scripts, and why they are in one file.
+LONG = {
+    "series": "its commands share one model of the series, the overlay and the tree",
+}
+
+
+def too_long(files):
+    """The files that have too many lines: {name: text}."""
+    return [name for name, text in files.items() if name not in LONG and len(text.splitlines()) > LINES]
+
+
+def missing(text):
+    """The scripts that a text names and that do not exist."""
+    names = re.findall(r"(?<![\w/.-])scripts/((?:guest|tests)/[\w.-]*\w)(?![\w*])", text)
+    names += [f"guest/{name}" for name in re.findall(r"/share/guest/([\w.-]*\w)", text)]
+    names += re.findall(r"\$top/scripts/([\w./-]*\w)(?![\w-])", text)
+    return sorted({name for name in names if not (SCRIPTS / name).exists()})
+
+
+class Layout(unittest.TestCase):
+    def scripts(self):
+        return {str(path.relative_to(SCRIPTS)): path.read_text() for path in SCRIPTS.rglob("*")
+                if path.is_file() and path.suffix != ".pyc" and path.parent.name != "tests"}
+
+    def test_length(self):
+        self.assertGreater(len(self.scripts()), 30)
+        self.assertEqual(too_long(self.scripts()), [], f"more than {LINES} lines: split it, or give a reason in LONG")
+        self.assertEqual(too_long({"a": "x\n" * LINES, "b": "x\n" * (LINES + 1)}), ["b"])
+
+    def test_guest(self):
+        """What runs in the guest needs no more than a POSIX shell and what scripts/boot copies."""
+        for path in (SCRIPTS / "guest").iterdir():
+            text = path.read_text()
+            first = text.splitlines()[0]
+            self.assertEqual(first, "# SPDX-License-Identifier: GPL-2.0" if path.name == "lib.sh" else "#!/bin/sh", path)
+            self.assertIsNone(re.search(r"\$top|\$cache|/scripts/", re.sub(r"(?m)^#.*", "", text)), path)
+
+    def test_names(self):
+        named = [ROOT / "Makefile", ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci/run"]
+        for directory in "scripts", "docs", "bench", "tests", "expect":
+            named += [path for path in (ROOT / directory).rglob("*") if path.is_file()]
+        for path in named:
+            if path != Path(__file__).resolve() and path.suffix not in (".pyc", ".svg"):
+                self.assertEqual(missing(path.read_text()), [], path)
+
+    def test_missing_names_are_found(self):
+        self.assertEqual(missing('"$top/scripts/no-such" scripts/guest/none /share/guest/lost'),
+                         ["guest/lost", "guest/none", "no-such"])
+        self.assertEqual(missing('"$top/scripts/report" scripts/guest/run /share/guest/run scripts/guest/*'), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

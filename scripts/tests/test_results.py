@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of scripts/results."""
+
+import importlib.machinery
+import importlib.util
+import json
+import re
+import unittest
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parent.parent / "results"
+loader = importlib.machinery.SourceFileLoader("results", str(SCRIPT))
+results = importlib.util.module_from_spec(importlib.util.spec_from_loader("results", loader))
+loader.exec_module(results)
+
+RESULT = {"command": "make test", "commit": "abc", "kernel": "1", "tools": "rustc 2", "depends": "",
+          "lines": ["- **Printed last**: `1 pass`"]}
+
+
+class Results(unittest.TestCase):
+    def test_pages(self):
+        """The blocks that are shipped are those of docs/results.json, and each has a result."""
+        kept = json.loads(results.KEPT.read_text())
+        _, differ = results.check(kept)
+        self.assertEqual(differ, [])
+        blocks = [name for path in results.pages()
+                  for name in re.findall(r"<!-- results: (\w+) -->\n(?:(?!<!--).*\n)+<!-- end -->\n", path.read_text())]
+        self.assertEqual(sorted(blocks), sorted(results.DEPENDS))
+        self.assertEqual(set(kept), set(results.DEPENDS))
+        for name, result in kept.items():
+            self.assertEqual(set(result), set(RESULT), name)
+
+    def test_block(self):
+        page = "a\n<!-- results: test -->\nold\n<!-- end -->\nb\n"
+        self.assertEqual(results.written(page, {}), page)
+        self.assertEqual(results.written(page, {"test": RESULT}),
+                         "a\n<!-- results: test -->\n- **Printed last**: `1 pass`\n"
+                         "  (`make test` at abc, Linux 1, rustc 2)\n<!-- end -->\nb\n")
+
+    def test_old(self):
+        now = {name: RESULT | {"depends": results.depends(name)} for name in results.DEPENDS}
+        self.assertEqual(results.check(now)[0], [])
+        self.assertEqual(results.check(now | {"run": RESULT})[0], ["run"])
+
+    def test_paths(self):
+        """What a result depends on is there."""
+        for paths in results.DEPENDS.values():
+            for path in paths:
+                self.assertTrue((results.ROOT / path).exists(), path)
+
+
+if __name__ == "__main__":
+    unittest.main()
