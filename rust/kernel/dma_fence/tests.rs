@@ -21,9 +21,10 @@ use crate::{
     task::Task,
     types::ForeignOwnable,
     workqueue::{
-        self,
         impl_has_work,
         new_work,
+        OwnedQueue,
+        Queue,
         Work,
         WorkItem, //
     },
@@ -95,11 +96,29 @@ unsafe impl DmaFenceCbFunc for Locked {
 }
 
 #[pin_data]
-struct Item {
+pub(super) struct Item {
     #[pin]
     work: Work<Self>,
     #[pin]
     done: Completion,
+}
+
+impl Item {
+    pub(super) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                work <- new_work!("rust_dma_fence"),
+                done <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+pub(super) fn queue() -> Result<OwnedQueue> {
+    let queue = Queue::new_unbound().mem_reclaim();
+
+    Ok(queue.build(fmt!("rust_dma_fence"))?)
 }
 
 impl_has_work! {
@@ -488,51 +507,37 @@ mod suite {
     #[test]
     fn callback_queue_twice() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
-        let item = Arc::pin_init(
-            pin_init!(Item {
-                work <- new_work!("rust_dma_fence"),
-                done <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )?;
+        let (queue, item) = (queue()?, Item::new()?);
         let cb = || -> Result<_> {
-            let work = QueueWork::new(workqueue::system_unbound(), item.clone());
+            let work = QueueWork::new(&queue, item.clone());
             Ok(UnarmedDmaFenceCb::new(work, GFP_KERNEL)?.register(shared.clone())?)
         };
         let (a, b) = (cb()?, cb()?);
 
         fence.signal(Ok(()));
+        queue.flush();
         item.done.wait_for_completion();
+
+        // The item has returned, so nobody but the callbacks had another reference.
         assert!(a.remove().1 && b.remove().1);
+        assert!(Arc::into_unique_or_drop(item).is_some());
 
         Ok(())
     }
 
+    // A callback that outlives its queue is called, and does nothing.
     #[test]
-    fn callback_owned_queue() -> Result {
+    fn callback_without_queue() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
-        let queue = workqueue::Queue::new_unbound()
-            .mem_reclaim()
-            .build(fmt!("rust_dma_fence"))?;
-        let queue = Arc::new(queue, GFP_KERNEL)?;
-        let item = Arc::pin_init(
-            pin_init!(Item {
-                work <- new_work!("rust_dma_fence"),
-                done <- Completion::new(),
-            }),
-            GFP_KERNEL,
-        )?;
-        let work = QueueWork::new(queue.clone(), item.clone());
+        let (queue, item) = (queue()?, Item::new()?);
+        let work = QueueWork::new(&queue, item.clone());
         let cb = UnarmedDmaFenceCb::new(work, GFP_KERNEL)?.register(shared)?;
 
+        drop(queue);
         fence.signal(Ok(()));
-        queue.flush();
-        item.done.wait_for_completion();
 
-        // The item has returned, so nobody but the callback had another reference.
         assert!(cb.remove().1);
         assert!(Arc::into_unique_or_drop(item).is_some());
-        assert!(Arc::into_unique_or_drop(queue).is_some());
 
         Ok(())
     }
