@@ -392,21 +392,6 @@ impl DmaFence {
         Some(unsafe { bindings::dma_fence_is_later(self.as_raw(), other.as_raw()) })
     }
 
-    /// Returns the later one of two fences on a timeline, which is the one to wait for, or [`None`]
-    /// if they are on no common one, as [`is_later_than`](Self::is_later_than) says.
-    ///
-    /// Unlike `dma_fence_later()`, this does not query whether it is signaled.
-    ///
-    /// # Context
-    ///
-    /// Any.
-    #[inline]
-    pub fn later<'a>(&'a self, other: &'a DmaFence) -> Option<&'a DmaFence> {
-        let later = self.is_later_than(other)?;
-
-        Some(if later { self } else { other })
-    }
-
     /// Returns the name of the driver that emitted the fence, or `detached-driver` once it is
     /// signalled.
     ///

@@ -401,16 +401,8 @@ impl<T> DriverDmaFence<T> {
     #[inline]
     pub fn data(&self) -> Pin<&T> {
         // SAFETY: By the type invariants, the data is initialized and pinned, and nobody has a
-        // mutable reference to it, as `self` is borrowed.
+        // mutable reference to it.
         unsafe { Pin::new_unchecked(&(*self.0.as_ptr()).data) }
-    }
-
-    /// Returns the driver's data.
-    #[inline]
-    pub fn data_mut(&mut self) -> Pin<&mut T> {
-        // SAFETY: By the type invariants, the data is initialized and pinned, and nobody else has a
-        // reference to it, as `self` is borrowed mutably.
-        unsafe { Pin::new_unchecked(&mut (*self.0.as_ptr()).data) }
     }
 
     /// Signals the fence.
