@@ -220,10 +220,7 @@ fn leak(fd: u32) -> Result<isize> {
     let fence = DmaFence::from_sync_file(fd).ok_or(EINVAL)?;
     let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
     let task: ARef<Task> = ARef::from(&**current!());
-    let item = Arc::pin_init(
-        pin_init!(Item { work <- new_work!("fences") }),
-        GFP_KERNEL,
-    )?;
+    let item = Arc::pin_init(pin_init!(Item { work <- new_work!("fences") }), GFP_KERNEL)?;
     let work = {
         let mut queue = QUEUE.lock();
         if queue.is_none() {
