@@ -58,9 +58,9 @@
 //! module that emitted it, signalled or, if its [`DriverDmaFence`] was leaked, unsignalled.
 //!
 //! A leaked [`DmaFenceCb`] that completes a [`Completion`](crate::sync::Completion) or wakes a task
-//! does no harm, also after the module was unloaded: its function is in the kernel crate. So is that
-//! of a [`QueueWork`], which does nothing once its queue was dropped; dropping that waits for the
-//! items. Any other kind must not be leaked by a module that can be unloaded.
+//! does no harm, also after the module was unloaded: its function is in the kernel crate. The same
+//! goes for a [`QueueWork`], which does nothing once its queue was dropped; dropping that waits for
+//! the items. Any other kind must not be leaked by a module that can be unloaded.
 //!
 //! # Context
 //!
