@@ -67,6 +67,7 @@ use kernel::{
         WorkItem, //
     }, //
 };
+use core::convert::Infallible;
 use pin_init::init_scope;
 
 module! {
@@ -293,7 +294,7 @@ fn deadlock(what: usize) -> Result<isize> {
         ONCE => {
             once.get_or_init(init_scope(|| {
                 drop(KEPT.lock());
-                Ok::<_, Error>(1)
+                Ok::<_, Infallible>(1)
             }))?;
         }
         ONCE_WAIT => {
