@@ -58,9 +58,9 @@
 //! module that emitted it, signalled or, if its [`DriverDmaFence`] was leaked, unsignalled.
 //!
 //! A leaked [`DmaFenceCb`] that completes a [`Completion`](crate::sync::Completion) or wakes a task
-//! does no harm, also after the module was unloaded: its function is in the kernel crate. Any other
-//! kind must not be leaked by a module that can be unloaded, and a work item that a [`QueueWork`]
-//! has enqueued must run first.
+//! does no harm, also after the module was unloaded: its function is in the kernel crate. The same
+//! goes for a [`QueueWork`], which does nothing once its queue was dropped; dropping that waits for
+//! the items. Any other kind must not be leaked by a module that can be unloaded.
 //!
 //! # Context
 //!
@@ -390,21 +390,6 @@ impl DmaFence {
 
         // SAFETY: By the type invariant, both are valid fences. They have the same context.
         Some(unsafe { bindings::dma_fence_is_later(self.as_raw(), other.as_raw()) })
-    }
-
-    /// Returns the later one of two fences on a timeline, which is the one to wait for, or [`None`]
-    /// if they are on no common one, as [`is_later_than`](Self::is_later_than) says.
-    ///
-    /// Unlike `dma_fence_later()`, this does not query whether it is signaled.
-    ///
-    /// # Context
-    ///
-    /// Any.
-    #[inline]
-    pub fn later<'a>(&'a self, other: &'a DmaFence) -> Option<&'a DmaFence> {
-        let later = self.is_later_than(other)?;
-
-        Some(if later { self } else { other })
     }
 
     /// Returns the name of the driver that emitted the fence, or `detached-driver` once it is

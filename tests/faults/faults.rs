@@ -207,8 +207,8 @@ const ATTEMPTS: &[fn() -> Result] = &[
     || {
         let xa = KBox::pin_init(XArray::new(AllocKind::Alloc), GFP_KERNEL)?;
         // Far apart, so that there are nodes in between.
-        for index in [0, 1 << 20, 1 << 30] {
-            xa.insert(index, KBox::new(index, GFP_KERNEL)?, GFP_KERNEL)?;
+        for index in [0u32, 1 << 20, 1 << 30] {
+            xa.alloc_cyclic(KBox::new(0, GFP_KERNEL)?, index..=index, GFP_KERNEL)?;
         }
         let last = KBox::new(0, GFP_KERNEL)?;
         xa.lock().store(1 << 10, last, GFP_KERNEL)?;

@@ -10,6 +10,7 @@ use kernel::{
         DmaFenceCtx,
         DmaFenceNames,
         DriverDmaFence,
+        QueueWork,
         SyncFile,
         UnarmedDmaFence,
         UnarmedDmaFenceCb, //
@@ -41,6 +42,7 @@ use kernel::{
     },
     task::Task,
     time::{
+        delay::fsleep,
         hrtimer::{
             HrTimer,
             HrTimerCallback,
@@ -55,8 +57,17 @@ use kernel::{
     uaccess::{
         UserPtr,
         UserSlice, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        OwnedQueue,
+        Queue,
+        Work,
+        WorkItem, //
     }, //
 };
+use core::convert::Infallible;
 use pin_init::init_scope;
 
 module! {
@@ -89,7 +100,8 @@ const FENCE_WAIT: usize = FENCE + 1;
 const TIMER_WAIT: usize = TIMER + 1;
 const ONCE_WAIT: usize = ONCE + 1;
 
-/// Leaks callbacks on the fence of a sync file, whose file descriptor is the argument.
+/// Leaks callbacks on the fence of a sync file, whose file descriptor is the argument. One enqueues
+/// a work item on a queue that is dropped when the module is unloaded.
 const LEAK: u32 = _IO('f' as u32, 3);
 
 /// Breaks the rules: adds to a number without a lock, many times.
@@ -104,6 +116,11 @@ global_lock! {
     unsafe(uninit) static KEPT: Mutex<KVec<DriverDmaFence>> = KVec::new();
 }
 
+global_lock! {
+    // SAFETY: Initialised at the start of the module's initialisation.
+    unsafe(uninit) static QUEUE: Mutex<Option<OwnedQueue>> = None;
+}
+
 #[pin_data(PinnedDrop)]
 struct Fences {
     #[pin]
@@ -113,7 +130,10 @@ struct Fences {
 impl kernel::InPlaceModule for Fences {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: Called once.
-        unsafe { KEPT.init() };
+        unsafe {
+            KEPT.init();
+            QUEUE.init();
+        }
 
         try_pin_init!(Self {
             device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"fences" }),
@@ -127,6 +147,9 @@ impl PinnedDrop for Fences {
         for fence in core::mem::take(&mut *KEPT.lock()) {
             fence.signal(Err(ENODEV));
         }
+        // This waits for the items. Callbacks that were leaked do nothing any more.
+        let queue = QUEUE.lock().take();
+        drop(queue);
     }
 }
 
@@ -175,11 +198,39 @@ fn export(fate: usize) -> Result<isize> {
     Ok(file?.install(fd?).try_into()?)
 }
 
+/// A work item that takes its time, so that the module may be unloaded meanwhile.
+#[pin_data]
+struct Item {
+    #[pin]
+    work: Work<Self>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Item { self.work }
+}
+
+impl WorkItem for Item {
+    type Pointer = Arc<Self>;
+
+    fn run(_this: Arc<Self>) {
+        fsleep(Delta::from_millis(100));
+    }
+}
+
 fn leak(fd: u32) -> Result<isize> {
     let fence = DmaFence::from_sync_file(fd).ok_or(EINVAL)?;
     let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
     let task: ARef<Task> = ARef::from(&**current!());
+    let item = Arc::pin_init(pin_init!(Item { work <- new_work!("fences") }), GFP_KERNEL)?;
+    let work = {
+        let mut queue = QUEUE.lock();
+        if queue.is_none() {
+            *queue = Some(Queue::new_unbound().mem_reclaim().build(fmt!("fences"))?);
+        }
+        QueueWork::new(queue.as_ref().ok_or(EINVAL)?, item)
+    };
 
+    core::mem::forget(UnarmedDmaFenceCb::new(work, GFP_KERNEL)?.register(fence.clone())?);
     core::mem::forget(UnarmedDmaFenceCb::new(done, GFP_KERNEL)?.register(fence.clone())?);
     core::mem::forget(UnarmedDmaFenceCb::new(task, GFP_KERNEL)?.register(fence)?);
 
@@ -243,7 +294,7 @@ fn deadlock(what: usize) -> Result<isize> {
         ONCE => {
             once.get_or_init(init_scope(|| {
                 drop(KEPT.lock());
-                Ok::<_, Error>(1)
+                Ok::<_, Infallible>(1)
             }))?;
         }
         ONCE_WAIT => {

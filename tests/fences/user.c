@@ -92,10 +92,15 @@ static void outlive(int device)
 	struct sw_sync_create_fence_data other = { .value = 1, .name = "outlive" };
 	int timeline = open("/sys/kernel/debug/sync/sw_sync", O_RDWR);
 	struct pollfd poll_fd = { .events = POLLIN };
+	struct sw_sync_create_fence_data early = { .value = 1, .name = "early" };
 	unsigned int one = 1;
 	int fds[3];
 
+	/* The module is unloaded while a work item runs, and before another one would. */
+	CHECK(!ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &early), "fence of sw_sync");
+	other.value = 2;
 	CHECK(!ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &other), "fence of sw_sync");
+	CHECK(!ioctl(device, LEAK, early.fence), "leak callbacks");
 	CHECK(!ioctl(device, LEAK, other.fence), "leak callbacks");
 
 	for (int i = 0; i < 3; i++) {
@@ -106,6 +111,7 @@ static void outlive(int device)
 
 	look_at_exit();
 	close(device);
+	CHECK(!ioctl(timeline, SW_SYNC_IOC_INC, &one), "signal a fence with leaked callbacks");
 	CHECK(!syscall(SYS_delete_module, "fences", 0), "unload");
 
 	for (int i = 0; i < 3; i++)
@@ -119,7 +125,7 @@ static void outlive(int device)
 		close(fds[i]);
 	sleep(1);
 
-	printf("%-28s 3 fences, 2 callbacks\n", "outlive the module");
+	printf("%-28s 3 fences, 6 callbacks\n", "outlive the module");
 }
 
 /* Whether lockdep has had no complaint so far. */

@@ -9,10 +9,7 @@ use crate::{
     bindings,
     ffi::c_int,
     prelude::*,
-    sync::aref::{
-        ARef,
-        AlwaysRefCounted, //
-    },
+    sync::aref::ARef, //
 };
 use core::ptr::NonNull;
 
@@ -65,20 +62,26 @@ impl DmaFence {
 
         let mut raw = KVec::with_capacity(fences.len(), GFP_KERNEL)?;
         for fence in fences {
-            raw.push(fence.as_raw(), GFP_KERNEL)?;
-        }
-        for fence in fences {
-            fence.inc_ref();
+            raw.push(ARef::<DmaFence>::from(*fence), GFP_KERNEL)?;
         }
         let (ptr, len, capacity) = raw.into_raw_parts();
 
+        static_assert!(size_of::<ARef<DmaFence>>() == size_of::<*mut bindings::dma_fence>());
+
+        // CAST: An `ARef` has a pointer in it, and the size of one, so it is nothing else.
+        // `DmaFence` is a transparent wrapper of `struct dma_fence`.
         // SAFETY:
         // - `ptr` is an array of `count` fences, more than none, with a reference to each and none
         //   of them a container.
         // - `KVec` has allocated it from `Kmalloc`, so that C can `kfree()` it.
         // - The context is new, so that any sequence number goes.
         let array = unsafe {
-            bindings::dma_fence_array_create(count, ptr, bindings::dma_fence_context_alloc(1), 1)
+            bindings::dma_fence_array_create(
+                count,
+                ptr.cast(),
+                bindings::dma_fence_context_alloc(1),
+                1,
+            )
         };
 
         let Some(array) = NonNull::new(array) else {
@@ -86,10 +89,6 @@ impl DmaFence {
             //
             // SAFETY: The parts are those of `raw`.
             drop(unsafe { KVec::from_raw_parts(ptr, len, capacity) });
-            for fence in fences {
-                // SAFETY: The reference was taken above.
-                unsafe { DmaFence::dec_ref((*fence).into()) };
-            }
             return Err(ENOMEM);
         };
 

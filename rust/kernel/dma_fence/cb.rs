@@ -18,7 +18,7 @@ use crate::{
     workqueue::{
         HasWork,
         OwnedQueue,
-        Queue,
+        WeakQueue,
         WorkItem, //
     },
 };
@@ -144,8 +144,9 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// An item that is pending already stays so, and runs once. The data of the callback keeps a
 /// reference to the item, so the item is not dropped in atomic context.
 ///
-/// As with any work item that is enqueued, the module that it is from must not be unloaded before
-/// it has run. So don't leak a [`DmaFenceCb`] of this.
+/// It keeps no reference to the queue, and does nothing once that was dropped. So a driver that
+/// drops the queue before it is unloaded may leak the callback. If the item owns the queue, it
+/// leaks that, too.
 ///
 /// # Examples
 ///
@@ -166,9 +167,9 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///         Mutex, //
 ///     },
 ///     workqueue::{
-///         self,
 ///         impl_has_work,
 ///         new_work,
+///         Queue,
 ///         Work,
 ///         WorkItem, //
 ///     },
@@ -216,8 +217,11 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///     GFP_KERNEL,
 /// )?;
 ///
+/// // It is drained when it is dropped. With `mem_reclaim()`, as fences depend on it.
+/// let workqueue = Queue::new_unbound().mem_reclaim().build(fmt!("example"))?;
+///
 /// // All that can fail for want of memory comes first.
-/// let requeue = QueueWork::new(workqueue::system_unbound(), queue.clone());
+/// let requeue = QueueWork::new(&workqueue, queue.clone());
 /// let cb = UnarmedDmaFenceCb::new(requeue, GFP_KERNEL)?;
 /// let mut jobs = queue.jobs.lock();
 /// jobs.reserve(1, GFP_KERNEL)?;
@@ -234,65 +238,77 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// assert!(queue.jobs.lock().is_empty());
 /// # Ok::<(), Error>(())
 /// ```
-///
-/// `Q` is a `&'static Queue` or an [`Arc<OwnedQueue>`](OwnedQueue). With the latter, the driver can
-/// wait for the item with [`flush()`](OwnedQueue::flush). Somebody else has to keep the queue until
-/// after that: the item must not drop the last reference, e.g. with the callback, as the queue
-/// would wait for the item.
-pub struct QueueWork<T, Q = &'static Queue, const ID: u64 = 0> {
-    queue: Q,
+// The beginning of it does not depend on `T`, as `queue_work()` does not know that.
+#[repr(C)]
+pub struct QueueWork<T, const ID: u64 = 0> {
+    target: QueueTarget,
     work: Arc<T>,
 }
 
-impl<T, Q, const ID: u64> QueueWork<T, Q, ID> {
-    /// Creates callback data that enqueues `work` on `queue`.
+/// Where a [`QueueWork`] enqueues its item.
+struct QueueTarget {
+    queue: WeakQueue,
+    /// To be called only while `queue` is there.
+    func: RawFunc,
+}
+
+impl<T, const ID: u64> QueueWork<T, ID> {
+    /// Creates callback data that enqueues `work` on `queue`, as long as that is there.
     #[inline]
-    pub fn new(queue: Q, work: Arc<T>) -> Self {
-        Self { queue, work }
-    }
-}
-
-mod private {
-    use super::*;
-
-    /// What refers to a queue. It is sealed, as it is used with the fence's lock held.
-    pub trait QueueRef: Send + Sync + 'static {
-        fn queue(&self) -> &Queue;
-    }
-
-    impl QueueRef for &'static Queue {
-        #[inline]
-        fn queue(&self) -> &Queue {
-            self
-        }
-    }
-
-    impl QueueRef for Arc<OwnedQueue> {
-        #[inline]
-        fn queue(&self) -> &Queue {
-            self
+    pub fn new(queue: &OwnedQueue, work: Arc<T>) -> Self
+    where
+        Self: DmaFenceCbFunc,
+    {
+        Self {
+            target: QueueTarget {
+                queue: queue.downgrade(),
+                func: func::<Self>,
+            },
+            work,
         }
     }
 }
 
-// SAFETY: `call()` does nothing to a fence, and `queue()` is not the driver's. The work item, which
-// is in the same module as this function, must not be unloaded while it may be enqueued: everyone
-// that enqueues one has to see to that, and so to not leak the callback.
-unsafe impl<T, Q, const ID: u64> DmaFenceCbFunc for QueueWork<T, Q, ID>
+/// As [`complete_all`]. It also keeps the queue until the item is enqueued, and with it the module
+/// of the item, which the queue waits for when it is dropped.
+///
+/// # Safety
+///
+/// As for [`func`], with a callback whose data is a [`QueueWork`].
+#[inline(never)]
+unsafe extern "C" fn queue_work(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
+    // SAFETY: By the safety requirements, `cb` is in an `Inner<QueueWork<_>>`, which is valid as in
+    // `func()`. Both are `repr(C)`, so that it begins as an `Inner<QueueTarget>` does.
+    let target = unsafe { &(*container_of!(Opaque::cast_from(cb), Inner<QueueTarget>, cb)).data };
+
+    // SAFETY: By the safety requirements, and `func` is that of the data's type.
+    target.queue.with(|_| unsafe { (target.func)(fence, cb) });
+}
+
+// SAFETY:
+// - `call()` does nothing to a fence.
+// - `FUNC` is in the kernel crate. It reaches memory that the callback owns, and what is in the
+//   module only while the queue is there. A queue that is leaked is subject to the rule of
+//   `Queue::enqueue()`: the module of an item must not be unloaded before that has run.
+unsafe impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,
-    Q: private::QueueRef,
 {
+    const FUNC: RawFunc = queue_work;
+
     #[inline]
     fn call(self: Pin<&Self>, _status: Result) {
         // If the item is pending, the new reference comes back. It isn't the last one, as `self`
         // has another.
-        let _ = self.queue.queue().enqueue::<Arc<T>, ID>(self.work.clone());
+        self.target
+            .queue
+            .with(|queue| drop(queue.enqueue::<Arc<T>, ID>(self.work.clone())));
     }
 }
 
 /// The allocation of a callback.
 #[pin_data]
+#[repr(C)]
 struct Inner<T> {
     #[pin]
     cb: Opaque<bindings::dma_fence_cb>,

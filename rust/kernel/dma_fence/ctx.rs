@@ -401,16 +401,8 @@ impl<T> DriverDmaFence<T> {
     #[inline]
     pub fn data(&self) -> Pin<&T> {
         // SAFETY: By the type invariants, the data is initialized and pinned, and nobody has a
-        // mutable reference to it, as `self` is borrowed.
+        // mutable reference to it.
         unsafe { Pin::new_unchecked(&(*self.0.as_ptr()).data) }
-    }
-
-    /// Returns the driver's data.
-    #[inline]
-    pub fn data_mut(&mut self) -> Pin<&mut T> {
-        // SAFETY: By the type invariants, the data is initialized and pinned, and nobody else has a
-        // reference to it, as `self` is borrowed mutably.
-        unsafe { Pin::new_unchecked(&mut (*self.0.as_ptr()).data) }
     }
 
     /// Signals the fence.
@@ -531,11 +523,11 @@ impl<T> Deref for DriverDmaFenceRef<'_, T> {
 ///
 /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
 /// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
-/// fences.insert(7, fence, GFP_KERNEL)?;
-/// assert!(!fences.lock().get(7).ok_or(ENOENT)?.is_signaled());
+/// let number = fences.alloc_cyclic(fence, 1..=u32::MAX, GFP_KERNEL)? as usize;
+/// assert!(!fences.lock().get(number).ok_or(ENOENT)?.is_signaled());
 ///
 /// // Take it out under the lock, and signal it without.
-/// let fence = fences.lock().remove(7);
+/// let fence = fences.lock().remove(number);
 /// fence.ok_or(ENOENT)?.signal(Ok(()));
 /// # Ok::<(), Error>(())
 /// ```

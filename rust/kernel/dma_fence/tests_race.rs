@@ -6,8 +6,10 @@ use super::{
     tests::{
         ctx,
         fence,
+        queue,
         register,
-        Count, //
+        Count,
+        Item, //
     },
     *, //
 };
@@ -24,7 +26,10 @@ use crate::{
         Completion, //
     },
     time::{
-        delay::fsleep,
+        delay::{
+            fsleep,
+            udelay, //
+        },
         msecs_to_jiffies,
         Delta,
         Instant,
@@ -223,6 +228,34 @@ mod suite {
 
             drop(cb);
             check(slow.ended.load(Relaxed))?;
+        }
+
+        Ok(())
+    }
+
+    // No item is left when the queue was dropped, whether one was enqueued before or not.
+    #[test]
+    fn signal_against_queue() -> Result {
+        let mut ctx = ctx()?;
+
+        for round in 0..200 {
+            let (fence, shared) = fence(&mut ctx)?;
+            let (queue, item) = (queue()?, Item::new()?);
+            let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+            let work = QueueWork::new(&queue, item.clone());
+            let cb = UnarmedDmaFenceCb::new(work, GFP_KERNEL)?.register(shared)?;
+
+            let signaled = done.clone();
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+                fence.signal(Ok(()));
+                signaled.complete_all();
+            })?;
+            udelay(Delta::from_micros(round % 50));
+            drop(queue);
+            done.wait_for_completion();
+
+            check(cb.remove().1)?;
+            check(Arc::into_unique_or_drop(item).is_some())?;
         }
 
         Ok(())

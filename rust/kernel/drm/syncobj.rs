@@ -366,7 +366,12 @@ mod tests {
         },
         drm::gem,
         error::from_err_ptr,
-        faux, //
+        faux,
+        sync::{
+            Arc,
+            Completion, //
+        },
+        workqueue, //
     };
 
     struct KunitDriver;
@@ -688,6 +693,75 @@ mod tests {
         for _ in 0..3 {
             add_point(&timeline, &DmaFence::stub(), u64::MAX)?;
             assert_eq!(find(u64::MAX)?.seqno(), u64::MAX);
+        }
+
+        Ok(())
+    }
+
+    // As C's find_out_of_order.
+    #[test]
+    fn signaled_out_of_order() -> Result {
+        let client = Client::new(c"kunit-syncobj")?;
+        let timeline = SyncObj::new(None)?;
+        let handle = timeline.create_handle(client.file())?;
+        let find = |point| SyncObj::find_fence(client.file(), handle, point);
+
+        let (a, b, c) = (fence()?, fence()?, fence()?);
+        add_point(&timeline, &a, 1)?;
+        add_point(&timeline, &b, 2)?;
+        add_point(&timeline, &c, 3)?;
+
+        // Of the second point, what is left to wait for is the first.
+        b.signal(Ok(()));
+        assert!(ptr::eq(&*find(2)?, &*find(1)?));
+        assert_eq!(find(2)?.seqno(), 1);
+        assert!(is_made_of(&find(3)?, &[&c, &a]));
+
+        a.signal(Ok(()));
+        assert!(ptr::eq(&*find(2)?, &*DmaFence::stub()));
+        assert!(!find(3)?.is_signaled());
+        c.signal(Ok(()));
+        assert!(find(3)?.is_signaled());
+
+        Ok(())
+    }
+
+    // As C's find_race.
+    #[test]
+    fn find_against_signal() -> Result {
+        const POINTS: u64 = 64;
+
+        let client = Client::new(c"kunit-syncobj")?;
+        let timeline = SyncObj::new(None)?;
+        let handle = timeline.create_handle(client.file())?;
+        let find = |point| SyncObj::find_fence(client.file(), handle, point);
+
+        for _ in 0..20 {
+            let mut fences = KVec::new();
+            timeline.replace_fence(None);
+            for point in 1..=POINTS {
+                let fence = fence()?;
+                add_point(&timeline, &fence, point)?;
+                fences.push(fence, GFP_KERNEL)?;
+            }
+            let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+            let signaled = done.clone();
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+                // Not in order.
+                while let Ok(fence) = fences.remove(fences.len() * 5 / 8) {
+                    fence.signal(Ok(()));
+                }
+                signaled.complete_all();
+            })?;
+
+            for point in 1..=POINTS {
+                let found = find(point)?;
+                assert!(found.is_signaled() || found.seqno() <= point);
+            }
+            done.wait_for_completion();
+            for point in 1..=POINTS {
+                assert!(find(point)?.is_signaled());
+            }
         }
 
         Ok(())

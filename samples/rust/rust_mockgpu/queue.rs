@@ -20,7 +20,7 @@ const RING: usize = 64;
 const TIMEOUT: time::Delta = time::Delta::from_millis(500);
 
 /// What wakes the queue when a fence is signaled.
-type Wake = QueueWork<Queue, Arc<OwnedQueue>>;
+type Wake = QueueWork<Queue>;
 
 /// A job.
 pub(super) struct Job {
@@ -172,7 +172,7 @@ impl Queue {
             GFP_KERNEL_ACCOUNT,
         )?;
 
-        let wake = Wake::new(queue.run.clone(), queue.clone());
+        let wake = Wake::new(&queue.run, queue.clone());
         *queue.engine.lock() = Some(Engine {
             idle: Some(UnarmedDmaFenceCb::new(wake, GFP_KERNEL_ACCOUNT)?),
             ..Default::default()
