@@ -77,8 +77,8 @@ def plot(path, rows, panels):
 HEADS = {
     "instructions": ("Instructions", "On one CPU whose clock counts instructions. A call, seen from user space; the "
                      "first rows are calls within the kernel, the abstractions beside what they wrap."),
-    "inlined": ("Instructions, helpers inlined", "The same with CONFIG_RUST_INLINE_HELPERS, for which clang and rustc "
-                "have to be of one LLVM. A row net of the system call has the null ioctl's taken off."),
+    "inlined": ("Instructions, helpers inlined", "The same with CONFIG_RUST_INLINE_HELPERS, which needs a clang and a "
+                "rustc of one LLVM. A row net of the system call has the null ioctl's taken off."),
     "time": ("Time", "Nanoseconds of the same calls on two CPUs, as the guest boots here: medians of rounds that take "
              "C and Rust in turn, and the least and the most. It has no budget, as it depends on the host."),
     "memory": ("Memory", "How much more of the slabs is in use, for each of many. A live fence has its place in its "
@@ -136,7 +136,8 @@ def summary(rows):
 def page(about, rows, bad, said, profiles):
     plots = "".join(f"<figure class=scroll><img src='{name}' alt='{e(title)}' style='width: {len(panels) / 3:.0%}; min-width: {len(panels) * 14}rem'>"
                     f"<figcaption>{e(title)}</figcaption></figure>" for name, (title, panels) in PLOTS.items())
-    tables = [(head, f"<p>{e(words)}</p>" + table(meter, [row for row in rows if row["meter"] == meter]))
+    by_meter = {meter: [row for row in rows if row["meter"] == meter] for meter in HEADS}
+    tables = [(head, by_meter[meter] and f"<p>{e(words)}</p>" + table(meter, by_meter[meter]))
               for meter, (head, words) in HEADS.items()]
     details = "".join(f"<details><summary>{e(row)}</summary><pre>{e(text)}</pre></details>"
                       for row, text in profiles.items())
