@@ -333,6 +333,11 @@ mod suite {
         let mut guard = resv.lock();
         let added = guard.reserve_one()?.add_shared(&shared, Usage::Read);
         assert!(added.is_ok());
+
+        // What is made of other fences has to be added one by one.
+        let array = DmaFence::new_array(&[&*shared, &*shared])?;
+        let added = guard.reserve_one()?.add_shared(&array, Usage::Read);
+        assert!(added.is_err());
         drop(guard);
 
         assert!(resv.test_signaled(Usage::Write));

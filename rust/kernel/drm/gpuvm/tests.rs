@@ -6,7 +6,10 @@ use super::*;
 use crate::{
     device,
     drm::{
-        gem::shmem,
+        gem::{
+            shmem,
+            BaseObject, //
+        },
         UnregisteredDevice, //
     },
     faux,
@@ -139,7 +142,7 @@ mod suite {
         let own = new(None)?;
         let (child, external) = (new(Some(&own))?, new(None)?);
         let range = 0..1 << 32;
-        let vm = GpuVm::new::<Error, _>(c"kunit", &*drm, &own, range, 0..0, KunitVm)?;
+        let vm = GpuVm::new::<Error, _>(c"kunit", &*drm, &*own, range, 0..0, KunitVm)?;
         let obtain = Arc::pin_init(
             pin_init!(Obtain {
                 vm,

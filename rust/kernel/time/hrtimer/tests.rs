@@ -311,7 +311,12 @@ mod suite {
             let expires = this.timer.expires();
 
             match this.calls() {
-                1 => ctx.set_expires(expires + SHORT, Delta::from_nanos(7)),
+                1 => {
+                    ctx.set_expires(expires + SHORT, Delta::from_nanos(7));
+                    if this.timer.expires() - expires < SHORT {
+                        return HrTimerRestart::NoRestart;
+                    }
+                }
                 // It has expired, so it is forwarded.
                 2 if ctx.forward_now(SHORT) > 0 && this.timer.expires() - expires >= SHORT => {
                     this.seen.store(1, Relaxed);
