@@ -15,7 +15,7 @@ matplotlib.rcParams.update({
 })
 from matplotlib import pyplot  # noqa: E402
 
-from results import DRIVERS, METERS, profile_name  # noqa: E402
+from results import COUNTS, DRIVERS, METERS, profile_path  # noqa: E402
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "scripts"))
 from webpage import about as about_list, document, e, items, table as html_table, verdict  # noqa: E402
@@ -77,6 +77,8 @@ def plot(path, rows, panels):
 HEADS = {
     "instructions": ("Instructions", "On one CPU whose clock counts instructions. A call, seen from user space; the "
                      "first rows are calls within the kernel, the abstractions beside what they wrap."),
+    "inlined": ("Instructions, helpers inlined", "The same with CONFIG_RUST_INLINE_HELPERS, for which clang and rustc "
+                "have to be of one LLVM. A row net of the system call has the null ioctl's taken off."),
     "time": ("Time", "Nanoseconds of the same calls on two CPUs, as the guest boots here: medians of rounds that take "
              "C and Rust in turn, and the least and the most. It has no budget, as it depends on the host."),
     "memory": ("Memory", "How much more of the slabs is in use, for each of many. A live fence has its place in its "
@@ -152,6 +154,6 @@ def write(out, about, rows, bad, said):
     """Write OUT/index.html and its plots."""
     for name, (_, panels) in PLOTS.items():
         plot(out / name, rows, panels)
-    paths = {row["row"]: out / profile_name(row["row"]) for row in rows if row["meter"] == "instructions"}
+    paths = {f"{METERS[row['meter']]}: {row['row']}": profile_path(out, row) for row in rows if row["meter"] in COUNTS}
     profiles = {row: path.read_text() for row, path in paths.items() if path.exists()}
     (out / "index.html").write_text(page(about, rows, bad, said, profiles))

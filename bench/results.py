@@ -13,11 +13,19 @@ DRIVERS = {"c": "C", "rust": "Rust"}
 # What is measured, and in what.
 METERS = {
     "instructions": "instructions",
+    "inlined": "instructions, helpers inlined",
     "time": "ns",
     "memory": "bytes of slab for each",
     "stack": "bytes of stack for a call",
     "size": "bytes of the module",
 }
+
+# The meters that count instructions. Not each toolchain can inline helpers.
+COUNTS = ("instructions", "inlined")
+
+# The system call itself is this row. What is left of these without it is a row of its own.
+FLOOR = "null ioctl"
+NET = ("ATTACH", "SIGNAL")
 
 # The counts of two runs agree to this.
 NOISE = 0.01
@@ -66,9 +74,21 @@ def read(raw):
         if len({len(values.get(driver, ())) for driver in DRIVERS}) != 1:
             raise Bad(f"{meter}: {row}: {x} was not measured as often in C as in Rust")
     for meter in METERS:
-        if not any(key[0] == meter for key in rows):
+        if meter != "inlined" and not any(key[0] == meter for key in rows):
             raise Bad(f"there are no {meter} in {raw}")
-    return rows
+    return with_net(rows)
+
+
+def with_net(rows):
+    """The rows, and after those of NET what they take without the system call."""
+    found = {}
+    for (meter, row, x), values in rows.items():
+        found[meter, row, x] = values
+        floor = rows.get((meter, FLOOR, 1))
+        if meter in COUNTS and row in NET and floor:
+            found[meter, f"{row}, net", x] = {
+                driver: [a - b for a, b in zip(values[driver], floor[driver])] for driver in DRIVERS}
+    return found
 
 
 def limits(path):
@@ -135,7 +155,7 @@ def problems(rows, misses, out):
                 bad.append(f"worse than the miss that is known: {text}, allowed {row['allowed']}")
             else:
                 bad.append(f"over its budget: {text}")
-            if row["meter"] == "instructions" and not (out / profile_name(row["row"])).exists():
+            if row["meter"] in COUNTS and not profile_path(out, row).exists():
                 bad.append(f"without a profile: {text}")
     for meter, label, *_ in misses:
         if not any(row["meter"] == meter and fnmatchcase(row["label"], label) and
@@ -146,6 +166,11 @@ def problems(rows, misses, out):
 
 def profile_name(row):
     return f"profile-{slug(row)}.txt"
+
+
+def profile_path(out, row):
+    """Where scripts/bench leaves the profile of a row, which one net of the system call shares."""
+    return out / (row["meter"] if row["meter"] != "instructions" else "") / profile_name(row["row"].removesuffix(", net"))
 
 
 def load(path):

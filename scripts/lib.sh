@@ -89,14 +89,15 @@ step() {
 	say "$name${text:+: $text}$([ ! -s "$last" ] || echo " (last time $(duration "$(cat "$last")"))")"
 	touch "$cache/log/$name.start"
 	[ -z "${objects_in:-}" ] || [ -e "$objects_in/vmlinux" ] || whole=1
+	callers=$(trap -p EXIT)
+	step_pid=
+	trap '[ -z "$step_pid" ] || kill -- "-$step_pid" 2>/dev/null || true' EXIT
 	# In a separate process group, so that all of it ends with this script.
 	set -m
 	"$@" >"$log" 2>&1 9>&- </dev/null &
-	pid=$!
+	step_pid=$!
+	pid=$step_pid
 	set +m
-	callers=$(trap -p EXIT)
-	# shellcheck disable=SC2064
-	trap "kill -- -$pid 2>/dev/null || true" EXIT
 	while sleep 0.2; kill -0 $pid 2>/dev/null; do
 		if (( (SECONDS - start) % 15 == 14 )); then
 			say "  $name: $(progress "$name" $((SECONDS - start + 1)))"

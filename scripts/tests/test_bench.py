@@ -133,6 +133,20 @@ class Budgets(Case):
         self.assertFalse(results.within(row, "1.00"))
         self.assertTrue(results.within(row, "4 B"))
 
+    def test_net_of_the_system_call(self):
+        self.raw()
+        for driver, attach, floor in (("c", 2500, 700), ("rust", 1600, 700)):
+            self.write(f"raw/inlined/{driver}.1.tsv", f"null ioctl\t1\t{floor}\t5\nATTACH\t1\t{attach}\t5\n")
+        rows = results.judge(results.read(self.top / "raw"),
+                             [("inlined", "ATTACH, net", "0.45"), ("inlined", "*", "1.00")], [])
+        self.assertEqual([(row["label"], row["ratio"], row["verdict"]) for row in rows if row["meter"] == "inlined"],
+                         [("null ioctl", 1, "met"), ("ATTACH", 0.64, "met"), ("ATTACH, net", 0.5, "over")])
+        # Its profile is that of the whole call.
+        said = "without a profile: inlined: ATTACH, net: 0.50, budget 0.45"
+        self.assertIn(said, results.problems(rows, [], self.top)[0])
+        self.write("inlined/profile-attach.txt", "why\n")
+        self.assertNotIn(said, results.problems(rows, [], self.top)[0])
+
     def test_rows_that_are_not_in_both(self):
         self.raw()
         with (self.top / "raw/memory/c.1.tsv").open("a") as file:
@@ -165,7 +179,9 @@ class Budgets(Case):
 class Report(Case):
     def test_over(self):
         self.raw(fast=150)
-        self.assertEqual(self.run_script(report, "--over", self.top), (0, "fast\n"))
+        self.assertEqual(self.run_script(report, "--over", self.top, "instructions"), (0, "fast\n"))
+        self.assertEqual(self.run_script(report, "--over", self.top, "inlined"), (0, ""))
+        self.assertEqual(self.run_script(report, "--over", self.top)[0], 1)
 
     def test_nothing(self):
         status, said = self.run_script(report, self.top, "commit=x")

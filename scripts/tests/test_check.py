@@ -201,6 +201,26 @@ class Check(unittest.TestCase):
         self.assertEqual(self.limits(("a: b", "Body.\n\n - Patch 1 mends it.", {"a": 1})),
                          ['core: a: b: line:5: "mends": write fix'])
 
+    def test_driver_lines(self):
+        self.file("samples/rust/rust_mockgpu/a.rs", "// Words.\n\n" + "fn a() {}\n" * 500)
+        self.file("drivers/gpu/drm/vgem/rust/vgem.rs", "// Words.\n\n" * 209)
+        self.file("drivers/gpu/drm/vgem/rust/fence/tests.rs", "unsafe {}\n" * 9)
+
+        def lines():
+            done = subprocess.run([SCRIPTS / "driver-lines", self.dir], text=True, stdout=subprocess.PIPE)
+            return done.returncode, done.stdout
+
+        self.assertEqual(lines(), (0, "VGEM: 418 lines, of at most 419\n"
+                                      "sample: 500 lines that are neither blank nor comment, of at most 500\n"))
+        self.file("drivers/gpu/drm/vgem/rust/fence/table.rs", "//\n\n")
+        status, out = lines()
+        self.assertEqual(status, 1)
+        self.assertIn("VGEM: 420 lines, of at most 419\n", out)
+        self.file("drivers/gpu/drm/vgem/rust/fence/table.rs", "unsafe {}\n")
+        status, out = lines()
+        self.assertEqual(status, 1)
+        self.assertIn("table.rs:1:unsafe {}\nVGEM: it contains unsafe code\n", out)
+
     def test_limits_in_the_report(self):
         self.limits(("rust: error: a", "Body.", {"a": 501}))
         self.file("results/limits", self.out)

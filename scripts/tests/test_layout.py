@@ -54,6 +54,13 @@ class Layout(unittest.TestCase):
             if path != Path(__file__).resolve() and path.suffix not in (".pyc", ".svg"):
                 self.assertEqual(missing(path.read_text()), [], path)
 
+    def test_container(self):
+        """The image has what `make bare` shows to be enough, and no default for its base."""
+        text = (ROOT / "Containerfile").read_text()
+        packages = re.search(r'--no-install-recommends ([\w -]+)"', text)[1].split()
+        self.assertEqual(packages, re.search(r"--include=(\S+)", (SCRIPTS / "bare").read_text())[1].split(","))
+        self.assertRegex(text, r"(?m)^ARG BASE\nFROM \$\{BASE\}$")
+
     def test_missing_names_are_found(self):
         self.assertEqual(missing('"$top/scripts/no-such" scripts/guest/none /share/guest/lost'),
                          ["guest/lost", "guest/none", "no-such"])

@@ -31,7 +31,6 @@ use crate::{
     },
     types::ForeignOwnable,
     workqueue::{
-        self,
         impl_has_work,
         new_work,
         OwnedQueue,
@@ -574,7 +573,7 @@ mod suite {
         queue.flush();
         item.done.wait_for_completion();
 
-        // The second callback finds it enqueued, unless it runs already.
+        // The second finds it enqueued, unless it runs already.
         assert!((1..=2).contains(&item.runs.load(Relaxed)));
 
         // The item has returned, so nobody but the callbacks had another reference.
@@ -596,6 +595,7 @@ mod suite {
         fence.signal(Ok(()));
 
         assert!(cb.remove().1);
+        assert_eq!(item.runs.load(Relaxed), 0);
         assert!(Arc::into_unique_or_drop(item).is_some());
 
         Ok(())

@@ -1,35 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use kernel::{
-    drm::{
-        self,
-        gem::BaseObject, //
-    },
-    prelude::*,
-    uapi, //
-};
+use kernel::drm;
+use kernel::drm::gem::BaseObject;
+use kernel::prelude::*;
+use kernel::uapi;
 
-use crate::{
-    driver::{
-        VgemDevice,
-        VgemDriver, //
-    },
-    fence::Fences,
-    gem::VgemObject, //
-};
+use crate::fence::Fences;
+use crate::gem::VgemBuffer;
+use crate::VgemDevice;
+use crate::VgemDriver;
 
 /// A client: the fences that it attached and did not signal.
-pub(crate) struct File {
-    fences: Fences,
-}
+pub(crate) struct File(Fences);
 
 impl drm::file::DriverFile for File {
     type Driver = VgemDriver;
 
     fn open(_dev: &VgemDevice) -> Result<Pin<KBox<Self>>> {
-        let fences = Fences::new()?;
-
-        Ok(KBox::pin(Self { fences }, GFP_KERNEL)?)
+        Ok(KBox::pin(Self(Fences::new()?), GFP_KERNEL)?)
     }
 }
 
@@ -44,14 +32,9 @@ impl File {
             return Err(EINVAL);
         }
 
-        let obj = VgemObject::lookup_handle(file, args.handle)?;
+        let buffer = VgemBuffer::lookup_handle(file, args.handle)?;
         let write = args.flags & uapi::VGEM_FENCE_WRITE != 0;
-
-        args.out_fence = file
-            .inner()
-            .fences()
-            .attach(&dev.names, obj.resv(), write)?;
-
+        args.out_fence = file.inner().0.attach(dev, buffer.resv(), write)?;
         Ok(0)
     }
 
@@ -65,12 +48,7 @@ impl File {
             return Err(EINVAL);
         }
 
-        file.inner().fences().signal(args.fence)?;
-
+        file.inner().0.signal(args.fence)?;
         Ok(0)
-    }
-
-    fn fences(self: Pin<&Self>) -> &Fences {
-        &self.get_ref().fences
     }
 }

@@ -8,17 +8,69 @@
 //!
 //! UAPI header: [`include/uapi/drm/vgem_drm.h`](srctree/include/uapi/drm/vgem_drm.h)
 
+use kernel::device::DeviceContext;
+use kernel::dma::DmaMask;
+use kernel::dma_fence::DmaFenceNames;
+use kernel::drm;
+use kernel::faux;
 use kernel::prelude::*;
+use kernel::sync::aref::ARef;
 
-mod driver;
 mod fence;
 mod file;
 mod gem;
 
+use file::File;
+
 module! {
-    type: driver::VgemModule,
+    type: VgemModule,
     name: "vgem",
     authors: ["The rustgem project"],
     description: "Virtual GEM provider",
     license: "GPL v2",
+}
+
+/// The device, from module load to unload.
+struct VgemModule {
+    _reg: drm::FauxRegistration<VgemDriver>,
+}
+
+impl kernel::Module for VgemModule {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let parent = faux::Registration::with_dma_mask(c"vgem", None, DmaMask::new::<64>())?;
+        let names = DmaFenceNames::new(c"vgem", c"unbound");
+        let drm = drm::UnregisteredDevice::new(parent.as_ref(), names)?;
+        let _reg = drm::FauxRegistration::new(parent, drm, Ok::<(), Error>(()), 0)?;
+
+        Ok(Self { _reg })
+    }
+}
+
+struct VgemDriver;
+
+type VgemDevice = drm::Device<VgemDriver>;
+
+#[vtable]
+impl drm::Driver for VgemDriver {
+    /// What others see of the fences.
+    type Data = ARef<DmaFenceNames>;
+    type RegistrationData<'a> = ();
+    type File = File;
+    type Object = gem::VgemBuffer;
+    type ParentDevice<Ctx: DeviceContext> = faux::Device<Ctx>;
+
+    const INFO: drm::DriverInfo = drm::DriverInfo {
+        major: 1,
+        minor: 0,
+        patchlevel: 0,
+        name: c"vgem",
+        desc: c"Virtual GEM provider",
+    };
+
+    const FEAT_RENDER: bool = true;
+
+    kernel::declare_drm_ioctls! {
+        (VGEM_FENCE_ATTACH, drm_vgem_fence_attach, drm::ioctl::RENDER_ALLOW, File::fence_attach),
+        (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, drm::ioctl::RENDER_ALLOW, File::fence_signal),
+    }
 }
