@@ -715,7 +715,9 @@ mod tests {
         b.signal(Ok(()));
         assert!(ptr::eq(&*find(2)?, &*find(1)?));
         assert_eq!(find(2)?.seqno(), 1);
-        assert!(is_made_of(&find(3)?, &[&c, &a]));
+        let three = find(3)?;
+        assert!(is_made_of(&three, &[&c, &a]));
+        drop(three);
 
         a.signal(Ok(()));
         assert!(ptr::eq(&*find(2)?, &*DmaFence::stub()));
