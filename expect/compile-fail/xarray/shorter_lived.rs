@@ -5,8 +5,8 @@ use kernel::{prelude::*, xarray::XArray};
 
 pub fn case(xa: &XArray<KBox<&'static u32>>) -> Result {
     let value = 1;
-    let _ = xa.insert(7, KBox::new(&value, GFP_KERNEL)?, GFP_KERNEL); //~ E0597
-    let _ = xa.insert(7, KBox::new(&1, GFP_KERNEL)?, GFP_KERNEL);
+    let _ = xa.alloc_cyclic(KBox::new(&value, GFP_KERNEL)?, 7..=7, GFP_KERNEL); //~ E0597
+    let _ = xa.alloc_cyclic(KBox::new(&1, GFP_KERNEL)?, 7..=7, GFP_KERNEL);
     let _ = value;
     Ok(())
 }
