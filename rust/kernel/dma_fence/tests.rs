@@ -31,6 +31,7 @@ use crate::{
     },
     types::ForeignOwnable,
     workqueue::{
+        self,
         impl_has_work,
         new_work,
         OwnedQueue,
