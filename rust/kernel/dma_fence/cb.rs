@@ -145,8 +145,9 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// reference to the item, so the item is not dropped in atomic context.
 ///
 /// It keeps no reference to the queue, and does nothing once that was dropped. So a driver that
-/// drops the queue before it is unloaded may leak the callback. If the item owns the queue, it
-/// leaks that, too.
+/// drops the queue before it is unloaded may leak the callback. Otherwise it must not: if the item
+/// owns the queue, that is leaked with the callback, and if the queue is another module's, it
+/// stays. The item's module must not be unloaded then.
 ///
 /// # Examples
 ///
@@ -259,6 +260,13 @@ impl<T, const ID: u64> QueueWork<T, ID> {
     where
         Self: DmaFenceCbFunc,
     {
+        const {
+            assert!(
+                core::mem::offset_of!(Inner<Self>, data)
+                    == core::mem::offset_of!(Inner<QueueTarget>, data)
+            )
+        };
+
         Self {
             target: QueueTarget {
                 queue: queue.downgrade(),
@@ -278,7 +286,8 @@ impl<T, const ID: u64> QueueWork<T, ID> {
 #[inline(never)]
 unsafe extern "C" fn queue_work(fence: *mut bindings::dma_fence, cb: *mut bindings::dma_fence_cb) {
     // SAFETY: By the safety requirements, `cb` is in an `Inner<QueueWork<_>>`, which is valid as in
-    // `func()`. Both are `repr(C)`, so that it begins as an `Inner<QueueTarget>` does.
+    // `func()`. All of these are `repr(C)`, so a `QueueWork` begins with its `QueueTarget`, and
+    // `QueueWork::new()` checks that the data is at the same offset in both `Inner`s.
     let target = unsafe { &(*container_of!(Opaque::cast_from(cb), Inner<QueueTarget>, cb)).data };
 
     // SAFETY: By the safety requirements, and `func` is that of the data's type.
@@ -288,8 +297,8 @@ unsafe extern "C" fn queue_work(fence: *mut bindings::dma_fence, cb: *mut bindin
 // SAFETY:
 // - `call()` does nothing to a fence.
 // - `FUNC` is in the kernel crate. It reaches memory that the callback owns, and what is in the
-//   module only while the queue is there. A queue that is leaked is subject to the rule of
-//   `Queue::enqueue()`: the module of an item must not be unloaded before that has run.
+//   module only while the queue is there. By the documentation of `QueueWork`, the queue is dropped
+//   before the module of the item is unloaded, or the callback is not leaked.
 unsafe impl<T, const ID: u64> DmaFenceCbFunc for QueueWork<T, ID>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID> + Send + Sync + 'static,

@@ -23,6 +23,9 @@ const TIMEOUT: Delta = Delta::from_secs(10);
 /// The timer is late by this, to find several fences that expired at once.
 const SLACK: Delta = Delta::from_millis(1);
 
+/// The timer signals this many fences at once, and then lets others have the CPU.
+const BATCH: usize = 1024;
+
 /// The fences of a client. As all have the same timeout, one timer is enough.
 pub(crate) struct Fences(Arc<Shared>);
 
@@ -110,7 +113,6 @@ impl Fences {
         let fence = state.table.remove(id).ok_or(ENOENT)?;
         let expiring = state.expiring.clone().filter(|_| fence.is_none());
         drop(state);
-
         // The client relies on an expired fence being signaled, so wait until the timer did that.
         expiring.map_or(Ok(()), |expiring| expiring.wait())?;
         fence.ok_or(ETIMEDOUT)?.signal(Ok(()));
@@ -131,9 +133,9 @@ impl Drop for Fences {
 impl Shared {
     /// Signals fences whose time is up. Returns how long the next one has left, if there is one.
     ///
-    /// Clients attach fences more slowly than this signals them, so there are never many.
+    /// No more than [`BATCH`] at once, as threads may attach them faster than this signals them.
     fn expire(&self, now: Instant<Monotonic>) -> Option<Delta> {
-        loop {
+        for _ in 0..BATCH {
             let mut state = self.state.lock();
             let fence = match state.table.expire(now) {
                 Ok(fence) => fence,
@@ -147,6 +149,7 @@ impl Shared {
             drop(state);
             fence.signal(Ok(()));
         }
+        Some(Delta::ZERO)
     }
 }
 
@@ -160,10 +163,10 @@ impl HrTimerCallback for Shared {
     type Pointer<'a> = Arc<Self>;
 
     fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
-        let Some(left) = this.expire(Instant::now()) else {
-            return HrTimerRestart::NoRestart;
-        };
-        ctx.forward_now(left + SLACK);
-        HrTimerRestart::Restart
+        let left = this.expire(Instant::now());
+        left.map_or(HrTimerRestart::NoRestart, |left| {
+            ctx.forward_now(left + SLACK);
+            HrTimerRestart::Restart
+        })
     }
 }

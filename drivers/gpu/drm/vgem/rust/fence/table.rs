@@ -5,15 +5,13 @@
 use kernel::dma_fence::DriverDmaFence;
 use kernel::prelude::*;
 use kernel::rbtree::*;
-use kernel::time::Delta;
-use kernel::time::Instant;
-use kernel::time::Monotonic;
+use kernel::time::*;
 
 /// The bits of an ID. All IDs but 0 are used in turn, so that a stale one is not soon reused.
 pub(super) const ID_MASK: u64 = i32::MAX as u64;
 
-/// As many fences as fit in 256 bytes with a node of the tree.
-pub(super) const BLOCK: u64 = 14;
+/// A power of two, as 32-bit machines can't divide a `u64`. A block is allocated with a node.
+pub(super) const BLOCK: u64 = 8;
 
 /// A fence, and when its time is up.
 type Fence = DriverDmaFence<Instant<Monotonic>>;
