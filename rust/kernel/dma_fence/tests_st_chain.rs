@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of chains: a counterpart to each case of `drivers/dma-buf/st-dma-fence-chain.c`, with
-//! the name that it has there after `test_`. Those of `dma_fence_chain_find_seqno()` are among the
-//! tests of DRM sync objects, as drivers find points through `SyncObj::find_fence()`.
+//! KUnit tests of chains: a counterpart to each case of `drivers/dma-buf/st-dma-fence-chain.c`,
+//! with the name that it has there after `test_`. Those of `dma_fence_chain_find_seqno()` are among
+//! the tests of DRM sync objects, as drivers find points through `SyncObj::find_fence()`.
 
 use super::*;
 use crate::{

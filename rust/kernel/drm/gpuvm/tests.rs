@@ -90,7 +90,7 @@ impl DriverGpuVm for KunitVm {
     fn sm_step_map<'op>(
         &mut self,
         _: OpMap<'op, Self>,
-        _: &mut Self::SmContext<'_>,
+        _context: &mut Self::SmContext<'_>,
     ) -> Result<OpMapped<'op, Self>, Error> {
         Err(EOPNOTSUPP)
     }
@@ -98,7 +98,7 @@ impl DriverGpuVm for KunitVm {
     fn sm_step_unmap<'op>(
         &mut self,
         _: OpUnmap<'op, Self>,
-        _: &mut Self::SmContext<'_>,
+        _context: &mut Self::SmContext<'_>,
     ) -> Result<OpUnmapped<'op, Self>, Error> {
         Err(EOPNOTSUPP)
     }
@@ -106,7 +106,7 @@ impl DriverGpuVm for KunitVm {
     fn sm_step_remap<'op>(
         &mut self,
         _: OpRemap<'op, Self>,
-        _: &mut Self::SmContext<'_>,
+        _context: &mut Self::SmContext<'_>,
     ) -> Result<OpRemapped<'op, Self>, Error> {
         Err(EOPNOTSUPP)
     }
