@@ -75,7 +75,7 @@ class Lab(unittest.TestCase):
     def test_step_says_what_it_is_for(self):
         status, out = self.lib("step loom true")
         self.assertEqual((status, out), (0, "rustgem: loom: try every order of events in models of the lock-free code\n"))
-        self.assertEqual(self.lib("step loom true")[1].count("(last time 0 s)"), 1)
+        self.assertRegex(self.lib("step loom true")[1], r"\(last time \d+ s\)")
 
     def test_each_step_has_a_purpose(self):
         """Also where a part of the name is a variable."""
