@@ -58,17 +58,14 @@ impl Fences {
 
     /// Attaches a new fence to a buffer, and returns its ID.
     pub(crate) fn attach(&self, names: &DmaFenceNames, resv: &DmaResv, write: bool) -> Result<u32> {
-        // Without the lock, as another client may hold that for long.
-        if !resv.test_signaled(Usage::implicit(write)) {
-            return Err(EBUSY);
-        }
-        let (id, fence) = self.create(names)?;
-        let published = Self::publish(&fence, resv, write);
-        if published.is_err() {
-            // Fails if the client guessed the ID and signaled the fence.
-            let _ = self.signal(id);
-        }
-        published.map(|()| id)
+        // Without memory, a client whose buffer is busy is told that it is busy.
+        let (id, fence) = match self.create(names) {
+            Err(_) if !resv.test_signaled(Usage::implicit(write)) => return Err(EBUSY),
+            created => created?,
+        };
+        let result = Self::publish(&fence, resv, write).map(|()| id);
+        // Fails if the client guessed the ID and signaled the fence.
+        result.inspect_err(|_| self.signal(id).unwrap_or(()))
     }
 
     /// Creates a fence that nobody can wait for yet. The client is charged for its memory.
@@ -97,7 +94,12 @@ impl Fences {
 
     /// Lets others wait for a fence, unless there is one that conflicts with it.
     fn publish(fence: &DmaFence, resv: &DmaResv, write: bool) -> Result {
-        let mut resv = resv.lock_interruptible()?;
+        let mut resv = match resv.try_lock() {
+            Some(locked) => locked,
+            // Another client may hold the lock for long.
+            None if !resv.test_signaled(Usage::implicit(write)) => return Err(EBUSY),
+            None => resv.lock_interruptible()?,
+        };
         if !resv.test_signaled(Usage::implicit(write)) {
             return Err(EBUSY);
         }

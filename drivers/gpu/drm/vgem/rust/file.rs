@@ -48,7 +48,6 @@ impl File {
             return Err(EINVAL);
         }
 
-        file.inner().0.signal(args.fence)?;
-        Ok(0)
+        file.inner().0.signal(args.fence).map(|()| 0)
     }
 }
