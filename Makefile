@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-compare profile fuzz kunitconfigs bare results series mails tree refresh update clean
+.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-count bench-compare profile fuzz kunitconfigs bare results series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -103,6 +103,9 @@ matrix: ## run KUnit on Arm and with the oldest and newest toolchain; build else
 ##@ To measure
 bench: ## measure the abstractions and VGEM beside C, and compare with the budgets
 	@scripts/bench
+
+bench-count: ## only count: instructions, memory, stack and size of the modules, as CI does
+	@scripts/bench count
 
 bench-compare: ## compare two results.json of `make bench`, A= and B=
 	@bench/compare "$(A)" "$(B)"

@@ -183,6 +183,19 @@ class Report(Case):
         self.assertEqual(self.run_script(report, "--over", self.top, "inlined"), (0, ""))
         self.assertEqual(self.run_script(report, "--over", self.top)[0], 1)
 
+    def test_count(self):
+        self.raw(fast=150)
+        for path in (self.top / "raw" / "time").iterdir():
+            path.unlink()
+        self.assertEqual(self.run_script(report, self.top, "commit=x")[0], 1)
+        status, said = self.run_script(report, "--count", self.top)
+        self.assertEqual(status, 1)
+        self.assertIn("rustgem: over its budget: instructions: fast: 1.50", said)
+        self.assertNotIn("without a profile", said)
+        self.raw()
+        self.assertEqual(self.run_script(report, "--count", self.top)[0], 0)
+        self.assertFalse((self.top / "results.json").exists())
+
     def test_nothing(self):
         status, said = self.run_script(report, self.top, "commit=x")
         self.assertEqual(status, 1)
