@@ -12,6 +12,7 @@ use kernel::sync::aref::ARef;
 use kernel::sync::*;
 use kernel::time::hrtimer::*;
 use kernel::time::*;
+use table::*;
 
 mod table;
 #[cfg(CONFIG_DRM_VGEM_RUST_KUNIT_TEST)]
@@ -39,7 +40,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    table: table::Table,
+    table: Table,
     handle: Option<ArcHrTimerHandle<Shared>>,
     /// The timer will look at the table again.
     armed: bool,
@@ -56,57 +57,56 @@ impl Fences {
         Ok(Self(Arc::pin_init(shared, GFP_KERNEL)?))
     }
 
-    /// Attaches a new fence to a buffer, and returns its ID.
+    /// Attaches a new fence to a buffer, and returns its ID. The client is charged for its memory.
     pub(crate) fn attach(&self, names: &DmaFenceNames, resv: &DmaResv, write: bool) -> Result<u32> {
-        // Without memory, a client whose buffer is busy is told that it is busy.
-        let (id, fence) = match self.create(names) {
+        let usage = if write { Usage::Write } else { Usage::Read };
+        let mut fence = match Unarmed::with_data(Instant::now() + TIMEOUT, GFP_KERNEL_ACCOUNT) {
+            // EBUSY goes before ENOMEM.
             Err(_) if !resv.test_signaled(Usage::implicit(write)) => return Err(EBUSY),
-            created => created?,
+            fence => fence?,
         };
-        let result = Self::publish(&fence, resv, write).map(|()| id);
-        // Fails if the client guessed the ID and signaled the fence.
-        result.inspect_err(|_| self.signal(id).unwrap_or(()))
-    }
-
-    /// Creates a fence that nobody can wait for yet. The client is charged for its memory.
-    fn create(&self, names: &DmaFenceNames) -> Result<(u32, ARef<DmaFence>)> {
-        let fence = UnarmedDmaFence::with_data(Instant::now() + TIMEOUT, GFP_KERNEL_ACCOUNT)?;
         loop {
-            let mut state = self.0.state.lock();
-            if let Some((id, slot)) = state.table.vacancy() {
-                // Fences are signaled in any order, so each has its own timeline.
-                let fence = DmaFenceCtx::new(names.into()).arm_last(fence);
-                let shared = ARef::from(&*fence);
-                *slot = Some(Some(fence));
-                if !core::mem::replace(&mut state.armed, true) {
-                    match &mut state.handle {
-                        Some(handle) => handle.restart(TIMEOUT),
-                        handle => *handle = Some(self.0.clone().start(TIMEOUT)),
-                    }
-                }
-                return Ok((id, shared));
+            let mut locked = match resv.try_lock() {
+                Some(locked) => locked,
+                // Another client may hold the lock for long.
+                None if !resv.test_signaled(Usage::implicit(write)) => return Err(EBUSY),
+                None => resv.lock_interruptible()?,
+            };
+            if !locked.test_signaled(Usage::implicit(write)) {
+                return Err(EBUSY);
             }
-            drop(state);
+            let slot = locked.reserve_one()?;
+            match self.arm(names, fence) {
+                Ok((id, shared)) => {
+                    // Only a fence that consists of others is not taken.
+                    slot.add_shared(&shared, usage).map_err(|_| EINVAL)?;
+                    return Ok(id);
+                }
+                Err(unarmed) => fence = unarmed,
+            }
+            drop(locked);
             let spare = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
             self.0.state.lock().table.spare = Some(spare);
         }
     }
 
-    /// Lets others wait for a fence, unless there is one that conflicts with it.
-    fn publish(fence: &DmaFence, resv: &DmaResv, write: bool) -> Result {
-        let mut resv = match resv.try_lock() {
-            Some(locked) => locked,
-            // Another client may hold the lock for long.
-            None if !resv.test_signaled(Usage::implicit(write)) => return Err(EBUSY),
-            None => resv.lock_interruptible()?,
+    /// Gives a fence an ID, and starts its time. Fails if that needs a spare block.
+    fn arm(&self, names: &DmaFenceNames, fence: Unarmed) -> Result<(u32, ARef<DmaFence>), Unarmed> {
+        let mut state = self.0.state.lock();
+        let Some((id, slot)) = state.table.vacancy() else {
+            return Err(fence);
         };
-        if !resv.test_signaled(Usage::implicit(write)) {
-            return Err(EBUSY);
+        // Fences are signaled in any order, so each has its own timeline.
+        let fence = DmaFenceCtx::new(names.into()).arm_last(fence);
+        let shared = ARef::from(&*fence);
+        *slot = Some(Some(fence));
+        if !core::mem::replace(&mut state.armed, true) {
+            match &mut state.handle {
+                Some(handle) => handle.restart(TIMEOUT),
+                handle => *handle = Some(self.0.clone().start(TIMEOUT)),
+            }
         }
-        let usage = if write { Usage::Write } else { Usage::Read };
-        // Only a fence that consists of others is not taken.
-        let slot = resv.reserve_one()?;
-        slot.add_shared(fence, usage).map_err(|_| EINVAL)
+        Ok((id, shared))
     }
 
     /// Signals a fence, and gives up its ID.

@@ -31,7 +31,6 @@ impl File {
         if args.flags & !uapi::VGEM_FENCE_WRITE != 0 || args.pad != 0 {
             return Err(EINVAL);
         }
-
         let buffer = VgemBuffer::lookup_handle(file, args.handle)?;
         let write = args.flags & uapi::VGEM_FENCE_WRITE != 0;
         args.out_fence = file.inner().0.attach(dev, buffer.resv(), write)?;
@@ -47,7 +46,6 @@ impl File {
         if args.flags != 0 {
             return Err(EINVAL);
         }
-
         file.inner().0.signal(args.fence).map(|()| 0)
     }
 }

@@ -41,6 +41,7 @@ impl kernel::Module for VgemModule {
         let names = DmaFenceNames::new(c"vgem", c"unbound");
         let drm = drm::UnregisteredDevice::new(parent.as_ref(), names)?;
         let _reg = drm::FauxRegistration::new(parent, drm, Ok::<(), Error>(()), 0)?;
+
         Ok(Self { _reg })
     }
 }

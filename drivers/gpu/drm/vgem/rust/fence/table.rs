@@ -2,7 +2,7 @@
 
 //! How a client's fences are stored: by ID, and in the order of age.
 
-use kernel::dma_fence::DriverDmaFence;
+use kernel::dma_fence::*;
 use kernel::prelude::*;
 use kernel::rbtree::*;
 use kernel::time::*;
@@ -15,6 +15,7 @@ pub(super) const BLOCK: u64 = 8;
 
 /// A fence, and when its time is up.
 type Fence = DriverDmaFence<Instant<Monotonic>>;
+pub(super) type Unarmed = UnarmedDmaFence<Instant<Monotonic>>;
 
 /// Fences with numbers in a row, which share a node. [`Some(None)`](Some) is one that has expired.
 type Block = [Option<Option<Fence>>; BLOCK as usize];
