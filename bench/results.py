@@ -35,6 +35,17 @@ class Bad(Exception):
     """A file that is not what it should be."""
 
 
+# The layers of a call, and the names of their functions.
+LAYERS = {name: re.compile(names) for name, names in (
+    line.split("\t") for line in (Path(__file__).parent / "layers.tsv").read_text().splitlines()
+    if not line.startswith("#"))}
+
+
+def layer(function):
+    """The layer that a function belongs to."""
+    return next((name for name, names in LAYERS.items() if names.match(function)), "other")
+
+
 def sizes(path):
     """The bytes of a module by what they are for, of what is loaded of it."""
     elf = path.read_bytes()

@@ -287,9 +287,16 @@ class Profile(Case):
         text = (self.top / "profile-attach.txt").read_text()
         self.assertEqual(said, text + "\n")
         for line in (r"32 +25 +-7  all", r"20 +0 +-20  call", r"0 +20 +\+20  vgem::fence::attach",
+                     r"0 +20 +\+20  driver\n", r"32 +0 +-32  other\n", r"0 +5 +\+5  entry\n", r"0 +0 +\+0  dma-buf\n",
                      r"12 +0 +-12  work", r"0 +5 +\+5  \(user space\)"):
             self.assertRegex(text, line)
         self.assertFalse((self.top / "profile-load.txt").exists())
+
+    def test_layers(self):
+        for function, layer in {"dma_fence_signal": "dma-buf", "__drm_dev_dbg": "DRM", "do_syscall_64": "entry",
+                                "<vgem::file::File>::fence_attach": "driver", "rust_helper_kmalloc": "abstraction",
+                                "__kmalloc_noprof": "allocation", "call_rcu": "RCU", "schedule": "other"}.items():
+            self.assertEqual(results.layer(function), layer)
 
     def test_module_that_is_elsewhere(self):
         self.raw("row\nrow\nrow\nffffffffc0000010 9\n")
