@@ -146,7 +146,7 @@ def page(about, rows, bad, said, profiles):
              items([e(line) for line in (*summary(rows), *said)])),
         ("Plots", plots),
         *tables,
-        ("Profiles", details and f"<p>The functions that the instructions of rows over their budget are in.</p>{details}"),
+        ("Profiles and symbols", details and f"<p>The layers and functions that the instructions of ATTACH, SIGNAL and the rows over their budget are in, and the symbols of the modules by size.</p>{details}"),
         ("Machine and versions", about_list(about)),
     ])
 
@@ -157,4 +157,7 @@ def write(out, about, rows, bad, said):
         plot(out / name, rows, panels)
     paths = {f"{METERS[row['meter']]}: {row['row']}": profile_path(out, row) for row in rows if row["meter"] in COUNTS}
     profiles = {row: path.read_text() for row, path in paths.items() if path.exists()}
+    symbols = {f"the module in {name}: address, size and name of each symbol": out / f"symbols-{driver}.txt"
+               for driver, name in DRIVERS.items()}
+    profiles.update((what, path.read_text()) for what, path in symbols.items() if path.exists())
     (out / "index.html").write_text(page(about, rows, bad, said, profiles))
