@@ -139,7 +139,7 @@ def alone(series, scratch, tip, part, done):
             continue
         start, end = ranges[other.name]
         for commit in scratch.git("rev-list", "--reverse", f"{start}..{end}").split():
-            # Debian 12's git finds the merge base by itself only.
+            # git merge-tree of Debian 12 has no --merge-base.
             before, ours, theirs = (scratch.git("rev-parse", f"{rev}^{{tree}}").strip()
                                     for rev in (f"{commit}^", head, commit))
             fork = make(before)
@@ -189,7 +189,7 @@ def conflict(patch, mail, errors, scratch):
                               error)]
     return "\n".join([
         f"series/{patch} does not apply:", *lines,
-        "To put it right, edit the patch, or rebase: `make tree` on a kernel where the",
+        "To fix it, edit the patch, or rebase: `make tree` on a kernel where the",
         f"series applies, then there `git fetch {scratch.lender.path} {scratch.rev}`,",
         "`git rebase --onto FETCH_HEAD rustgem-base`,",
         "`git tag -f rustgem-base FETCH_HEAD`, and here `make refresh`."])
@@ -201,7 +201,7 @@ def mails(series, scratch, tip, out):
         scratch.git("update-ref", f"refs/heads/{part.name}", end)
         scratch.git("config", f"branch.{part.name}.description",
                     f"{series.cover(part, scratch)}\n\nchange-id: {series.letter(part)[2]}\n")
-        # With --base come the patch ids of what it stands on.
+        # With --base come the patch ids of the commits below it.
         scratch.git("format-patch", "-q", "--cover-letter", f"--base={scratch.base}",
                     "--cover-from-description=subject", "-o", str(out / f"{number:02}-{part.name}"),
                     f"{start}..{part.name}", **scratch.dated(len(series.entries) + 1))

@@ -30,8 +30,8 @@ def regenerate(scratch, tip, series):
         if re.match(r"(fixup|squash|amend)! ", subject):
             raise Problem(f"{title} fixes up no commit of the series")
         if re.search(r"(?mi)^Signed-off-by:", body):
-            raise Problem(f"{title} carries a Signed-off-by: take it out, "
-                          "whoever sends the series adds it")
+            raise Problem(f"{title} carries a Signed-off-by: remove it, "
+                          "because the sender of the series adds it")
         new = [path for path in changed[commit] if adds.get(path) == commit]
         edits = [path for path in changed[commit] if path not in new]
         diff = scratch.git("--literal-pathspecs", "diff-tree", "-p", *DIFF,

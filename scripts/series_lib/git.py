@@ -57,8 +57,8 @@ class Repo:
                              "--git-path", name).rstrip("\n"))
 
     def contents(self, base, tip):
-        """(tree, message) of each commit in base..tip: what a series is, whoever
-        committed it, and whenever."""
+        """(tree, message) of each commit in base..tip: what a series is,
+        without who committed it, and when."""
         log = self.git("log", "-z", "--reverse", "--topo-order", "--format=%T%n%B",
                        f"{base}..{tip}")
         records = (record.partition("\n") for record in log.split("\0") if record)

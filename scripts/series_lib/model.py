@@ -16,7 +16,7 @@ HEADER = """\
 # SPDX-License-Identifier: GPL-2.0
 #
 # The commits in order, each with the overlay files that it adds. [NAME] begins a
-# part that is mailed by itself, with the cover letter cover/NAME.txt.
+# part, which is mailed alone, with the cover letter cover/NAME.txt.
 # `make refresh` writes this file. Comments go above the first patch.
 """
 
@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass
 class Part:
-    """What is mailed by itself: its name, and its entries."""
+    """What is mailed alone: its name, and its entries."""
     name: str
     entries: list = field(default_factory=list)
 

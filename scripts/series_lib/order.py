@@ -87,4 +87,4 @@ def check(series, scratch, any_version=False):
     release = series.release()
     if release and release != scratch.version() and not any_version:
         raise Problem(f"the series is for Linux {release}, {scratch.lender.path} has "
-                      f"{scratch.version()} (--any-version tries all the same)")
+                      f"{scratch.version()} (--any-version ignores this)")

@@ -52,7 +52,7 @@ def refuse_loss(tree, series, files):
 
 def compare_am(series, scratch, tip, out):
     """Raise a Problem unless git am of the mails in `out`, with their directories in
-    order, gives the commits of base..tip. Whoever sends them may have signed off."""
+    order, gives the commits of base..tip. The sender may have signed off."""
     env = {k: v for k, v in scratch.env.items() if k != "GIT_DIR"}
     am = Repo(scratch.path / "am", env)
     am.path.mkdir()

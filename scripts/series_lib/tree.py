@@ -62,8 +62,8 @@ class Tree(Repo):
                 self.git("reset", "-q", "--hard", before)
         if done.returncode:
             where = [f"conflict in {name}" for name in files]
-            raise Problem(f"{self.path}: git rebase --autosquash did not go through; the "
-                          "branch is as it was, run it there by hand"
+            raise Problem(f"{self.path}: git rebase --autosquash failed; the branch is as "
+                          "it was, so run it there by hand"
                           + indent(where or text(done.stderr).splitlines()))
         note(f"series: folded the fixup commits of {self.path}")
 
@@ -81,8 +81,8 @@ def build_in(tree, linux, series, args):
 
 
 def branch_parts(tree, series, args):
-    """Make a branch for each part, as b4 prep does: its cover letter, and what it stands
-    on, are in git's configuration. Keep what b4 knows of versions that were sent."""
+    """Make a branch for each part, as b4 prep does: its cover letter, and the commits
+    below it, are in git's configuration. Keep what b4 knows of versions that were sent."""
     if not series.parts:
         return
     with Scratch(tree, tree.BASE, keep=True) as scratch:
