@@ -14,8 +14,10 @@ export RUSTGEM_CACHE
 # `##@` begins a group of targets, and `##` describes one. The times come from docs/.
 ##@ To try it
 help: ## show this list
+	@echo 'make TARGET [VARIABLE=VALUE...]: target, time with its kernel built, and what it does. Start with `make run`.'
+	@echo
 	@awk '/^## `make / { name = $$3; gsub(/[`:]/, "", name) } \
-		/^- \*\*Time\*\*: / { sub(/^- \*\*Time\*\*: /, ""); sub(/[,;.(].*/, ""); time[name] = $$0 } \
+		/^- \*\*Time\*\*: [0-9]/ { sub(/^- \*\*Time\*\*: /, ""); sub(/[,;.(].*/, ""); time[name] = $$0 } \
 		/^##@ / { print (group++ ? "\n" : "") substr($$0, 5) } \
 		/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/.*## /, ""); printf "  make %-13s %-7s %s\n", name, time[name], $$0 } \
 		' docs/*.md $(MAKEFILE_LIST)
@@ -27,13 +29,13 @@ help: ## show this list
 	@echo '  SEED=N          repeat the random choices of a run of `make fuzz`, which prints its seed'
 	@echo '  RUSTGEM_CACHE   directory of downloads, tools and builds: $(RUSTGEM_CACHE)'
 	@echo
-	@echo 'Times are for 2 cores without KVM, with the kernels built. A first run also builds them;'
-	@echo 'docs/testing.md says how long that takes, and how each time was measured.'
+	@echo 'Times are for 2 cores without KVM. The first run of a target also builds its kernel: docs/testing.md has'
+	@echo 'such times, and how each time was measured. A target without a time has none that was recorded.'
 
 run: ## run IGT and kselftests on VGEM in C and in Rust, in a virtual machine
 	@scripts/run
 
-test: ## run everything that needs no virtual machine: KUnit, loom, compile-fail, the lab
+test: ## run every test that needs no virtual machine: KUnit, Loom, compile-fail, the lab
 	@scripts/test
 
 ##@ To work on the series
@@ -43,10 +45,10 @@ tree: ## make a kernel git tree with one commit for each patch, in TREE=DIR
 refresh: ## take the commits in TREE=DIR back into this repository
 	@scripts/series refresh $(if $(FORCE),--force) "$(TREE)"
 
-check: ## run the kernel's checkers: sizes, messages, checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
+check: ## run the kernel's checkers: checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
 	@scripts/check
 
-bisect: ## build each patch and run KUnit at it; PART=, with ALONE=1, or FROM= and TO=, limit the patches
+bisect: ## build each patch and run KUnit at it; PART=, or FROM= and TO=, limit the patches
 	@PART="$(PART)" ALONE="$(ALONE)" FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
 kunitconfigs: ## run KUnit with each .kunitconfig of the series alone
@@ -58,7 +60,7 @@ series: OUT = out/series-$(notdir $(BASE:/=))
 series:
 	@scripts/bases "$(BASE)" "$(OUT)"
 else
-series: ## write the patches for `git am` to OUT=out/series, and report their sizes; BASE= for another kernel
+series: ## print the patches and write them for `git am` to OUT=out/series; BASE=, see docs/bases.md
 	@linux=$$(scripts/fetch) && scripts/series export --linux "$(RUSTGEM_CACHE)/linux/$$linux" -o "$(OUT)" && \
 		scripts/limits "$(OUT)"
 endif
@@ -85,16 +87,16 @@ preempt: ## run all tests with PREEMPT_RT and PREEMPT_LAZY, and suspend with a p
 faults: ## make each allocation fail in turn, and check for leaks and wrong errors
 	@scripts/faults
 
-fuzz: ## make random calls on both drivers for SECONDS=60 each, in KERNEL=guest or debug
+fuzz: ## make random calls on both drivers, and compare them with a model; KERNEL=guest or debug
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
 
-world: ## run kselftests with huge pages, as 32-bit programs and with io_uring
+world: ## run kselftests with huge pages, as 32-bit programs and with io_uring, on both drivers
 	@scripts/world
 
-soak: ## run `make run` with 1,000,000 fences and 200,000 races on each driver, and load
+soak: ## run `make run` with 1,000,000 fences and longer races, then put load on each driver
 	@scripts/soak
 
-mutations: ## test the tests: break the series in each way of expect/mutations.txt
+mutations: ## test the tests: break the series in many ways, each of which a test must catch
 	@scripts/mutations $(NAMES)
 
 matrix: ## run KUnit on Arm and with the oldest and newest toolchain; build elsewhere
@@ -110,11 +112,11 @@ bench-count: ## only count: instructions, memory, stack and size of the modules,
 bench-compare: ## compare two results.json of `make bench`, A= and B=
 	@bench/compare "$(A)" "$(B)"
 
-profile: ## print the functions that the instructions of ROW= of `make bench` belong to
+profile: ## print in which functions the instructions of a row of `make bench` are; ROW=
 	@scripts/bench profile $(if $(ROW),"$(ROW)")
 
 ##@ To maintain the lab
-results: ## write the results of the last runs to the README and docs/, and say which are too old
+results: ## write the results of the last runs to the README and docs/, and report which are too old
 	@scripts/results take
 
 bare: ## run `make test` and `make run` in bare Debian roots, SUITES="bookworm trixie testing"

@@ -77,7 +77,8 @@ progress() {
 	# A guest reports what it does now in lines of the lab.
 	line=$(grep -a '^rustgem: ' "$cache/log/$name.log" | tail -n 1 | cut -c10- || true)
 	[ -n "$line" ] || line=$(tail -n 1 "$cache/log/$name.log")
-	echo "$(duration "$seconds")${last:+ of about $(duration "$last")}: $(tr -cd '[:print:]' <<<"$line" | cut -c1-60)"
+	line=$(tr -cd '[:print:]' <<<"$line" | cut -c1-60)
+	echo "$(duration "$seconds")${last:+ of about $(duration "$last")}${line:+: $line}"
 }
 
 # step NAME COMMAND...: print what NAME is for, and run COMMAND with its output in a log. Report

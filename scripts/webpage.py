@@ -76,7 +76,7 @@ def verdict(good, problems):
     """The first thing to read: the words GOOD, or what is wrong."""
     if not problems:
         return f"<p class=verdict>{e(good)}</p>"
-    return f"<div class='verdict bad'><p>Not good:</p>{items(map(e, problems))}</div>"
+    return f"<div class='verdict bad'><p>Failed:</p>{items(map(e, problems))}</div>"
 
 
 def about(facts):

@@ -78,7 +78,7 @@ class Bare(unittest.TestCase):
         log.write_text("yaml\t/usr/bin/sphinx-build\nnt\t-\n_x\t-\n")
         status, out = self.report()
         self.assertEqual(status, 0)
-        self.assertIn("asked for, and done without: yaml\n", out)
+        self.assertIn("optional Python modules that were not found: yaml\n", out)
 
     def test_needs(self):
         """Each line of the list is complete, and each group is one that a script asks for."""

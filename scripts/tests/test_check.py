@@ -78,7 +78,7 @@ class Check(unittest.TestCase):
         status, out = self.report("sparse\tsafety\twhy\nclippy\tdrm_gem\twhy\n")
         self.assertEqual(status, 1)
         self.assertIn("clippy: rust/kernel/dma_fence/tests.rs", out)
-        self.assertIn("check.txt: nobody says this any more: sparse safety", out)
+        self.assertIn("check.txt: no checker reports this any more, so remove it: sparse safety", out)
 
     def test_silence(self):
         self.file("results/sparse", "  CHECK   drm_error.c\non: 1 C files\n")
@@ -124,7 +124,7 @@ class Check(unittest.TestCase):
         out = self.links('<a href="../rust/gone.html"></a><a href="../rust/fence.html#old"></a>',
                          "See rust/kernel/gone.rs and Documentation/gone.rst.")
         self.assertIn("the link ../rust/gone.html leads nowhere", out)
-        self.assertIn("the link ../rust/fence.html#old leads to no such place", out)
+        self.assertIn("the page of the link ../rust/fence.html#old has no such heading", out)
         self.assertIn("there is no rust/kernel/gone.rs", out)
         self.assertIn("there is no Documentation/gone.rst", out)
 

@@ -111,6 +111,7 @@ class Lab(unittest.TestCase):
         """A guest reports what it runs, not the console's last line."""
         code = r"printf 'rustgem: vgem_uapi on rust\r\n[ 1.0] x\n' >$cache/log/guest.log; progress guest 130"
         self.assertEqual(self.lib(code), (0, "2 min: vgem_uapi on rust\n"))
+        self.assertEqual(self.lib('> "$cache/log/apply.log"; progress apply 15'), (0, "15 s\n"))
 
     def test_color(self):
         """Only on a terminal, and not if NO_COLOR is set."""

@@ -201,7 +201,7 @@ class Report(unittest.TestCase):
         """What is wrong is the first thing on the page."""
         self.run_report(self.BOTH, self.BOTH | {"igt@a@two": "fail"}, "[ 1.0] Oops: 1\n")
         first = Page(self.page).sections[""]
-        self.assertIn("Not good:", first)
+        self.assertIn("Failed:", first)
         self.assertIn("a two: SUCCESS on C, FAIL on Rust", first)
         self.assertIn("the kernel's log of Rust VGEM has '[ 1.0] Oops: 1'", first)
         self.assertNotIn("Good: ", first)
@@ -325,7 +325,7 @@ class Report(unittest.TestCase):
         lines, problems = self.rust_alone(both, {"v": TAP}, {"v f.two": "why"})
         self.assertEqual(problems, [])
         self.assertEqual(lines[1:], ["kselftest: 1 passed, 0 did not",
-                                     "  v f.two: FAIL, which means nothing: why"])
+                                     "  v f.two: FAIL, which does not count: why"])
         self.assertTrue(self.rust_alone(both, {"v": GOOD}, {"v f.gone": "why"})[1])
 
     def test_list(self):

@@ -16,7 +16,8 @@ import unittest.mock
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parent.parent / "series"
+SCRIPTS = Path(__file__).resolve().parent.parent
+SCRIPT = SCRIPTS / "series"
 SPDX = "# SPDX-License-Identifier: GPL-2.0\n"
 LINES = "".join(f"line {n}\n" for n in range(1, 41))
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {
@@ -29,6 +30,7 @@ series = importlib.util.module_from_spec(importlib.util.spec_from_loader(
     "series", SourceFileLoader("series", str(SCRIPT))))
 sys.modules["series"] = series
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(SCRIPTS))
 series.__spec__.loader.exec_module(series)
 
 
@@ -45,7 +47,7 @@ def run_main(root, args):
                 os.environ.clear()
                 os.environ.update(ENV)
                 tempfile.tempdir = None  # Look at TMPDIR again.
-                series.ROOT, sys.argv = root, ["series", *args]
+                series.common.ROOT, sys.argv = root, ["series", *args]
                 series.main()
                 status = 0
             except SystemExit as end:
@@ -119,7 +121,9 @@ class SeriesTest(unittest.TestCase):
     def make(self):
         self.make_linux(self.linux, LINES)
         (self.project / "scripts").mkdir(parents=True)
-        shutil.copy(SCRIPT, self.project / "scripts/series")
+        shutil.copy(SCRIPT, self.project / "scripts")
+        shutil.copytree(SCRIPTS / "series_lib", self.project / "scripts/series_lib",
+                        ignore=shutil.ignore_patterns("__pycache__"))
         git(self.project, "init", "-q")
         self.run_series("tree", self.tree)
         put(self.tree / "rust/fence.rs", "// SPDX-License-Identifier: GPL-2.0\n")

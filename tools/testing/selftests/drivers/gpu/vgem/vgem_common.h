@@ -126,6 +126,18 @@ static inline int vgem_signal(int fd, uint32_t id)
 	return do_ioctl(fd, DRM_IOCTL_VGEM_FENCE_SIGNAL, &arg);
 }
 
+/* Returns a child that signals a fence after 50 ms, and exits with 0 if it could. */
+static inline pid_t signal_later(int fd, uint32_t id)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		usleep(50000);
+		_exit(vgem_signal(fd, id) ? 1 : 0);
+	}
+	return pid;
+}
+
 static inline int dumb_create(int fd, uint32_t pages, uint32_t *handle)
 {
 	struct drm_mode_create_dumb arg = {

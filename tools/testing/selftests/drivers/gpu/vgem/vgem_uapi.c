@@ -522,19 +522,16 @@ TEST_F(vgem, poll_wakes)
 {
 	int64_t start = now();
 	uint32_t id;
+	int status;
 	pid_t pid;
 
 	ASSERT_EQ(0, vgem_attach(self->fd, self->handle, WRITE, &id));
-	pid = fork();
+	pid = signal_later(self->fd, id);
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		usleep(50000);
-		EXPECT_EQ(0, vgem_signal(self->fd, id));
-		_exit(0);
-	}
 	EXPECT_EQ(POLLIN, poll_fd(self->dmabuf, POLLIN, 9000));
 	EXPECT_LE(50 * NSEC_PER_MSEC, now() - start);
-	waitpid(pid, NULL, 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 TEST_F(vgem, export_sync_file)
@@ -1043,20 +1040,17 @@ TEST_F(vgem, dmabuf_sync_waits)
 	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ };
 	int64_t start = now();
 	uint32_t id;
+	int status;
 	pid_t pid;
 
 	ASSERT_EQ(0, vgem_attach(self->fd, self->handle, WRITE, &id));
-	pid = fork();
+	pid = signal_later(self->fd, id);
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		usleep(50000);
-		EXPECT_EQ(0, vgem_signal(self->fd, id));
-		_exit(0);
-	}
 	EXPECT_EQ(0, do_ioctl(self->dmabuf, DMA_BUF_IOCTL_SYNC, &sync));
 	EXPECT_LE(50 * NSEC_PER_MSEC, now() - start);
 	EXPECT_TRUE(readable(self->dmabuf));
-	waitpid(pid, NULL, 0);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 /* A buffer of another driver. */
