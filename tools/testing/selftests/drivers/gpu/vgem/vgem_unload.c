@@ -81,39 +81,39 @@ TEST_F(vgem_module, busy)
 
 /*
  * A sync_file does not, so it can be there when the module is not: here one whose fence
- * has expired before, one whose fence was signalled by the client, and one whose fence was
- * signalled as the client went, both of which would have expired later.
+ * has expired before, one whose fence was signaled by the client, and one whose fence was
+ * signaled as the client went, both of which would have expired later.
  */
 TEST_F_TIMEOUT(vgem_module, sync_files_stay, 60)
 {
-	struct buffer expired, signalled, closed;
+	struct buffer expired, signaled, closed;
 	int64_t start = now();
 
 	ASSERT_EQ(0, buffer_with_fence(self->fd, &expired));
 	sleep_until(start + 4 * NSEC_PER_SEC);
-	ASSERT_EQ(0, buffer_with_fence(self->fd, &signalled));
+	ASSERT_EQ(0, buffer_with_fence(self->fd, &signaled));
 	ASSERT_EQ(0, buffer_with_fence(self->fd, &closed));
 	EXPECT_EQ(POLLIN, poll_fd(expired.sync_file, POLLIN, 15000));
 	EXPECT_EQ(-ETIMEDOUT, vgem_signal(self->fd, expired.id));
-	EXPECT_EQ(0, vgem_signal(self->fd, signalled.id));
+	EXPECT_EQ(0, vgem_signal(self->fd, signaled.id));
 
 	close(self->fd);
 	close(expired.dmabuf);
-	close(signalled.dmabuf);
+	close(signaled.dmabuf);
 	close(closed.dmabuf);
 	ASSERT_EQ(0, unload());
 
 	EXPECT_EQ(1, sync_file_status(expired.sync_file));
-	EXPECT_EQ(1, sync_file_status(signalled.sync_file));
+	EXPECT_EQ(1, sync_file_status(signaled.sync_file));
 	EXPECT_EQ(1, sync_file_status(closed.sync_file));
 	EXPECT_EQ(0, close(expired.sync_file));
 
 	/* The time of the others comes. */
 	ASSERT_GT(start + 4 * NSEC_PER_SEC + VGEM_TIMEOUT, now());
 	sleep_until(start + 5 * NSEC_PER_SEC + VGEM_TIMEOUT);
-	EXPECT_EQ(1, sync_file_status(signalled.sync_file));
+	EXPECT_EQ(1, sync_file_status(signaled.sync_file));
 	EXPECT_EQ(1, sync_file_status(closed.sync_file));
-	EXPECT_EQ(0, close(signalled.sync_file));
+	EXPECT_EQ(0, close(signaled.sync_file));
 	EXPECT_EQ(0, close(closed.sync_file));
 	/* What is left of them goes after a grace period. */
 	sleep(1);
