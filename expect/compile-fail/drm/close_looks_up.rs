@@ -9,6 +9,7 @@ pub struct Object;
 impl gem::DriverObject for Object {
     type Driver = mock::Driver;
     type Args = ();
+    type OwnerModule = mock::Mock;
 
     fn new(_: &drm::Device<mock::Driver>, _: usize, _: ()) -> impl PinInit<Self, Error> {
         Ok(Self)
