@@ -4,6 +4,11 @@
 use core::marker::PhantomData;
 use kernel::{device, drm::{self, gem, ioctl::*}, faux, prelude::*, uapi};
 
+pub const DRM_IOCTL_VGEM_FENCE_ATTACH: u32 =
+    IOWR::<uapi::drm_vgem_fence_attach>(uapi::DRM_COMMAND_BASE + uapi::DRM_VGEM_FENCE_ATTACH);
+pub const DRM_IOCTL_VGEM_FENCE_SIGNAL: u32 =
+    IOW::<uapi::drm_vgem_fence_signal>(uapi::DRM_COMMAND_BASE + uapi::DRM_VGEM_FENCE_SIGNAL);
+
 module! {
     type: Mock,
     name: "mock",

@@ -3,14 +3,14 @@
 //! DMA fences.
 //!
 //! A DMA fence stands for the end of some asynchronous work, usually a hardware job, and lets
-//! other drivers and user space wait for it. It is signalled once and stays signalled.
+//! other drivers and user space wait for it. It is signaled once and stays signaled.
 //!
 //! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
 //!
 //! # Vocabulary
 //!
 //! - [`DmaFence`] is the shared view: a fence of any driver, reference counted, which can be
-//!   asked and waited for, but not signalled.
+//!   asked and waited for, but not signaled.
 //! - [`DriverDmaFence`] is the owning view: it exists once for each fence that a Rust driver
 //!   emits, and alone can signal it, and reach the data that the driver keeps with it.
 //! - [`UnarmedDmaFence`] is the memory of a fence to come, and that data. Allocating it may fail
@@ -22,12 +22,12 @@
 //! - [`DmaFenceCb`] is a callback that is registered on a fence. The ready-made ones, for a
 //!   [`Completion`](crate::sync::Completion), a task and a work item, need no `unsafe` in the
 //!   driver; a function of its own is an `unsafe` implementation of [`DmaFenceCbFunc`].
-//! - [`signalling()`] is the scope of code that fences need to be signalled; lockdep checks it.
+//! - [`signalling()`] is the scope of code that fences need to be signaled; lockdep checks it.
 //! - An *array* is a fence that is signaled when several others are, and a *chain* one that is
-//!   signalled when a fence and those before it are; both are *containers*. See
+//!   signaled when a fence and those before it are; both are *containers*. See
 //!   [`DmaFence::new_array`], [`UnarmedChainNode`] and, for what they are made of,
 //!   [`DmaFence::unwrap_iter`].
-//! - A *stub* is a fence that is signalled from the start; see [`DmaFence::stub`].
+//! - A *stub* is a fence that is signaled from the start; see [`DmaFence::stub`].
 //! - A *sync file* is a file of user space that holds a fence; see `SyncFile`, which needs
 //!   `CONFIG_SYNC_FILE`.
 //!
@@ -44,7 +44,7 @@
 //!          ▼                                        │ or its drop: ECANCELED
 //!       (freed)                                     ▼
 //!                                            ┌─────────────┐
-//!                                            │  signalled  │ callbacks run, names detach,
+//!                                            │  signaled   │ callbacks run, names detach,
 //!                                            └──────┬──────┘ then the driver's data is dropped
 //!                                                   │ last ARef<DmaFence> is dropped
 //!                                                   ▼
@@ -54,8 +54,8 @@
 //! # Modules and leaks
 //!
 //! The operations of a fence that a Rust driver emits live in the kernel crate, and they reach
-//! nothing but the names, which each unsignalled fence keeps alive. So a fence may outlive the
-//! module that emitted it, signalled or, if its [`DriverDmaFence`] was leaked, unsignalled.
+//! nothing but the names, which each unsignaled fence keeps alive. So a fence may outlive the
+//! module that emitted it, signaled or, if its [`DriverDmaFence`] was leaked, unsignaled.
 //!
 //! A leaked [`DmaFenceCb`] that completes a [`Completion`](crate::sync::Completion) or wakes a task
 //! does no harm, also after the module was unloaded: its function is in the kernel crate. The same
@@ -81,7 +81,7 @@
 //! # Errors of containers
 //!
 //! A chain never has an error, an array that nobody waited for may lack that of its fences, and
-//! what [`DmaFence::merge`] makes does not have those of fences that were signalled before. To know
+//! what [`DmaFence::merge`] makes does not have those of fences that were signaled before. To know
 //! how the work behind a container ended, look at all that [`DmaFence::unwrap_iter`] finds in it.
 //!
 //! # Examples
@@ -394,9 +394,9 @@ impl DmaFence {
     }
 
     /// Returns the name of the driver that emitted the fence, or `detached-driver` once it is
-    /// signalled.
+    /// signaled.
     ///
-    /// Others may free the name when the fence is signalled and a grace period has passed, so it
+    /// Others may free the name when the fence is signaled and a grace period has passed, so it
     /// can be used only for as long as both the fence and the RCU guard are there.
     ///
     /// May be called in any context. C: `dma_fence_driver_name()`.
@@ -409,7 +409,7 @@ impl DmaFence {
     }
 
     /// Returns the name of the timeline that the fence is on, or `signaled-timeline` once it is
-    /// signalled.
+    /// signaled.
     ///
     /// See [`driver_name`](Self::driver_name) for how long it can be used.
     ///

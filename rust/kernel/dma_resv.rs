@@ -12,7 +12,7 @@
 //! The order is `mmap_lock`, reservation lock, memory reclaim, waiting for fences. So with the lock
 //! held it is fine to allocate and to wait for a fence, but not to copy to or from user space,
 //! which may take `mmap_lock`; and neither to lock nor to allocate where a fence waits to be
-//! signalled.
+//! signaled.
 //!
 //! To lock several objects at once, see [`lock_many()`] and [`acquire()`].
 //!
@@ -241,7 +241,7 @@ impl DmaResv {
         })
     }
 
-    /// Returns whether all fences of `usage`, and of those before it, are signalled.
+    /// Returns whether all fences of `usage`, and of those before it, are signaled.
     ///
     /// May be called in any context; without the lock the answer may be out of date at once. C:
     /// `dma_resv_test_signaled()`.
@@ -334,7 +334,7 @@ impl<'a> DmaResvGuard<'a> {
         self.resv
     }
 
-    /// Returns whether all fences of `usage`, and of those before it, are signalled.
+    /// Returns whether all fences of `usage`, and of those before it, are signaled.
     ///
     /// Once this is [`true`], it stays so until a fence is added, which needs this guard.
     ///
@@ -347,7 +347,7 @@ impl<'a> DmaResvGuard<'a> {
 
     /// Iterates over the fences of `usage`, and of those before it.
     ///
-    /// Some of them may be signalled. No fence can be added meanwhile, as that needs the guard.
+    /// Some of them may be signaled. No fence can be added meanwhile, as that needs the guard.
     ///
     /// Does not sleep. C: `dma_resv_for_each_fence()`.
     ///
@@ -382,7 +382,7 @@ impl<'a> DmaResvGuard<'a> {
         unsafe { DmaResvIter::new(self.resv, usage) }
     }
 
-    /// Returns the unsignalled fences of `usage`, and of those before it.
+    /// Returns the unsignaled fences of `usage`, and of those before it.
     ///
     /// See [`DmaResv::get_fences`]; this is the same.
     #[inline]
@@ -500,7 +500,7 @@ pub struct DmaResvSlot<'a> {
 impl DmaResvSlot<'_> {
     /// Adds a fence that this driver emits, which is visible to others from now on.
     ///
-    /// May replace a signalled fence, or an earlier one of the same timeline, which is put. Takes a
+    /// May replace a signaled fence, or an earlier one of the same timeline, which is put. Takes a
     /// reference to `fence` of its own.
     ///
     /// Does not sleep, and does not fail. C: `dma_resv_add_fence()`.

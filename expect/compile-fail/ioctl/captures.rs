@@ -2,6 +2,7 @@
 //! A handler is a function: C calls it with nothing that it could capture.
 
 use kernel::{drm::{self, ioctl::*}, prelude::*, uapi};
+use mock::DRM_IOCTL_VGEM_FENCE_SIGNAL;
 
 const VALUE: u32 = 7;
 

@@ -3,6 +3,7 @@
 //! with the device can't borrow from itself.
 
 use kernel::{drm::{self, ioctl::*}, prelude::*, sync::Mutex, uapi};
+use mock::DRM_IOCTL_VGEM_FENCE_SIGNAL;
 
 pub struct Kind;
 

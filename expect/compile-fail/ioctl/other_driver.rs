@@ -3,6 +3,7 @@
 //! the driver is one of another crate.
 
 use kernel::{drm::{self, ioctl::*}, prelude::*, uapi};
+use mock::DRM_IOCTL_VGEM_FENCE_SIGNAL;
 
 // The crate of the driver, which knows of no `Kind` but `()`, has made the table for this.
 pub struct Other;

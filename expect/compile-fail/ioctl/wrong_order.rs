@@ -2,6 +2,7 @@
 //! The list is sorted by number.
 
 use kernel::drm::ioctl::*;
+use mock::{DRM_IOCTL_VGEM_FENCE_ATTACH, DRM_IOCTL_VGEM_FENCE_SIGNAL};
 
 pub trait Table: kernel::drm::Driver {
     const IOCTLS: &'static [DrmIoctlDescriptor<Self>] = &[];

@@ -2,6 +2,7 @@
 //! The argument has the size that is in the number, and no alignment that DRM does not give it.
 
 use kernel::{drm::{self, ioctl::*}, prelude::*, uapi};
+use mock::DRM_IOCTL_VGEM_FENCE_ATTACH;
 
 #[derive(FromBytes, IntoBytes)]
 #[repr(C, align(16))]

@@ -15,16 +15,16 @@ use core::ptr::NonNull;
 
 /// # Arrays
 ///
-/// An array is a fence that is signalled once several others are. See [`merge`](Self::merge) for
+/// An array is a fence that is signaled once several others are. See [`merge`](Self::merge) for
 /// how to make one of fences that may be arrays and chains themselves.
 impl DmaFence {
-    /// Creates a fence that is signalled when all of `fences` are.
+    /// Creates a fence that is signaled when all of `fences` are.
     ///
     /// It has a context of its own, and keeps `fences` for as long as it lives. If it was waited
-    /// for, or had a callback, before they were signalled, it ends with the first error of theirs;
+    /// for, or had a callback, before they were signaled, it ends with the first error of theirs;
     /// else it may have none.
     ///
-    /// May sleep, and must not be called between the publication and the signalling of a fence. C:
+    /// May sleep, and must not be called between the publication and the signaling of a fence. C:
     /// `dma_fence_array_create()`.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ impl UnarmedChainNode {
     /// Allocates the memory.
     ///
     /// May sleep where `flags` allow it. Must not be called between the publication and the
-    /// signalling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]. C:
+    /// signaling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]. C:
     /// `dma_fence_chain_alloc()`.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl UnarmedChainNode {
         KBox::into_raw(self.0).cast()
     }
 
-    /// Makes the memory into a fence that is signalled when `fence` is and, if there is one,
+    /// Makes the memory into a fence that is signaled when `fence` is and, if there is one,
     /// `prev`.
     ///
     /// `prev` is the chain to be continued; it may be any other fence too, with which a chain
@@ -153,7 +153,7 @@ impl UnarmedChainNode {
 
 /// # Chains
 ///
-/// A chain is a fence that is signalled once a fence and those before it are. It is made of links,
+/// A chain is a fence that is signaled once a fence and those before it are. It is made of links,
 /// each of which is a chain and contains a fence.
 impl DmaFence {
     /// Returns whether the fence is a chain.

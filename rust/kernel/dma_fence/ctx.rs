@@ -123,7 +123,7 @@ unsafe impl AlwaysRefCounted for DmaFenceNames {
             // SAFETY:
             // - By the type invariants, the allocation comes from `Kmalloc`; nobody owns a
             //   reference to it any more.
-            // - Readers under RCU that found it through an unsignalled fence are waited for.
+            // - Readers under RCU that found it through an unsignaled fence are waited for.
             // - `rcu` is less than 4096 bytes into the allocation.
             unsafe {
                 bindings::kvfree_call_rcu(
@@ -139,7 +139,7 @@ unsafe impl AlwaysRefCounted for DmaFenceNames {
 ///
 /// # Invariants
 ///
-/// `names` is dropped once, after `fence` was signalled, and never written to before.
+/// `names` is dropped once, after `fence` was signaled, and never written to before.
 #[repr(C)]
 struct Emitted {
     fence: DmaFence,
@@ -160,7 +160,7 @@ struct Allocation<T> {
 // There may be millions of fences, so there is a pointer more than in C, and no more than that.
 static_assert!(size_of::<Allocation<()>>() <= size_of::<bindings::dma_fence>() + 8);
 
-/// There is no `release` and no `wait`, so C forgets this table when the fence is signalled.
+/// There is no `release` and no `wait`, so C forgets this table when the fence is signaled.
 static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
     get_driver_name: Some(Emitted::get_driver_name),
     get_timeline_name: Some(Emitted::get_timeline_name),
@@ -170,7 +170,7 @@ static OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
 impl Emitted {
     /// # Safety
     ///
-    /// `fence` must be the `fence` of an [`Emitted`], and be unsignalled, or have been so in the
+    /// `fence` must be the `fence` of an [`Emitted`], and be unsignaled, or have been so in the
     /// present RCU read-side critical section.
     unsafe fn names<'a>(fence: *mut bindings::dma_fence) -> &'a DmaFenceNames {
         // CAST: `Emitted` is `repr(C)` and starts with the fence.
@@ -212,7 +212,7 @@ impl UnarmedDmaFence {
     /// Allocates a fence without driver data.
     ///
     /// May sleep where `flags` allow it. Must not be called between the publication and the
-    /// signalling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]: reclaim may wait for
+    /// signaling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]: reclaim may wait for
     /// fences.
     ///
     /// # Errors
@@ -316,7 +316,7 @@ impl<T> UnarmedDmaFence<T> {
 
 /// A timeline of fences.
 ///
-/// The fences of a timeline must be signalled in the order in which they are armed, as others rely
+/// The fences of a timeline must be signaled in the order in which they are armed, as others rely
 /// on that: they wait for the last one only, and a reservation object forgets those before it.
 /// Fences with no such order need a timeline each, for which a `DmaFenceCtx` is cheap enough:
 /// creating one neither allocates nor fails.
@@ -348,7 +348,7 @@ impl DmaFenceCtx {
 
     /// Makes a fence, the next one on the timeline.
     ///
-    /// From when the fence is published, it has to be signalled in bounded time.
+    /// From when the fence is published, it has to be signaled in bounded time.
     ///
     /// May be called in any context. C: `dma_fence_init64()`.
     #[inline]
@@ -506,7 +506,7 @@ impl<T> Deref for DriverDmaFenceRef<'_, T> {
 ///
 /// # Examples
 ///
-/// The unsignalled fences of a client, by number:
+/// The unsignaled fences of a client, by number:
 ///
 /// ```
 /// use kernel::dma_fence::DriverDmaFence;

@@ -9,14 +9,14 @@ use crate::{
 
 /// Shows that the thread is in the scope of [`signalling`].
 ///
-/// Functions that are part of how a fence gets signalled can take a reference to one, so that they
+/// Functions that are part of how a fence gets signaled can take a reference to one, so that they
 /// aren't called without the annotation. It can't leave the scope, nor the thread.
 pub struct Signalling(NotThreadSafe);
 
-/// Runs `f`, and tells lockdep that a fence needs it to be signalled.
+/// Runs `f`, and tells lockdep that a fence needs it to be signaled.
 ///
 /// It is for all code that has to run between the time when a fence is published and that when it
-/// is signalled: the tail of a job's submission, the interrupt or the work item that signals it,
+/// is signaled: the tail of a job's submission, the interrupt or the work item that signals it,
 /// the handling of timeouts. Such code must not depend on what may wait for fences, so it must not
 /// - take a lock with which others wait for fences, like that of a reservation object,
 /// - allocate memory, other than with [`GFP_ATOMIC`] or [`GFP_NOWAIT`], as reclaim waits for
@@ -25,7 +25,7 @@ pub struct Signalling(NotThreadSafe);
 /// With `PROVE_LOCKING`, lockdep reports it if `f` does so; without, this costs nothing. Scopes may
 /// be nested.
 ///
-/// The scope is that of a thread. A fence that is signalled by another thread needs another one
+/// The scope is that of a thread. A fence that is signaled by another thread needs another one
 /// there.
 ///
 /// May be called in any context. In atomic context, where sleeping is detected as it is, this does

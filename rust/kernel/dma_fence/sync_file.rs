@@ -65,7 +65,7 @@ pub struct SyncFile(ARef<File>);
 impl SyncFile {
     /// Creates a file that holds `fence`.
     ///
-    /// May sleep, and must not be called between the publication and the signalling of a fence. C:
+    /// May sleep, and must not be called between the publication and the signaling of a fence. C:
     /// `sync_file_create()`.
     ///
     /// # Errors

@@ -402,7 +402,7 @@ mod suite {
         assert!(DmaFenceNames::new(long, max).err() == Some(ENAMETOOLONG));
         assert!(DmaFenceNames::new(max, long).err() == Some(ENAMETOOLONG));
 
-        // The fence keeps the names, and detaches from them when it is signalled.
+        // The fence keeps the names, and detaches from them when it is signaled.
         let mut ctx = ctx()?;
         let (fence, shared) = fence(&mut ctx)?;
         drop(ctx);
@@ -645,7 +645,7 @@ mod suite {
         Ok(())
     }
 
-    /// The driver's data is dropped once, when the fence is signalled, however that comes about,
+    /// The driver's data is dropped once, when the fence is signaled, however that comes about,
     /// or with a fence that was not armed.
     #[test]
     fn data() -> Result {

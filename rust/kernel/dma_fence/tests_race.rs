@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of DMA fences that are signalled by another thread.
+//! KUnit tests of DMA fences that are signaled by another thread.
 
 use super::{
     tests::{
@@ -141,7 +141,7 @@ fn check(good: bool) -> Result {
     }
 }
 
-/// Waits until the fence is signalled and its callbacks have run.
+/// Waits until the fence is signaled and its callbacks have run.
 fn settle(fence: &DmaFence) -> Result {
     fence.wait()?;
     fence.status().ok_or(EINVAL)?

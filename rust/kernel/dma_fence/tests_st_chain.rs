@@ -79,7 +79,7 @@ impl Chains {
         }
     }
 
-    /// Has a thread wait for the chain while the fences in it are signalled in this order.
+    /// Has a thread wait for the chain while the fences in it are signaled in this order.
     fn wait(self: Arc<Self>, order: impl Iterator<Item = usize>) -> Result {
         let other = self.clone();
         workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {

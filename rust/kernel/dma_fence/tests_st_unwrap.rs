@@ -116,7 +116,7 @@ mod suite {
 
         assert!(is_made_of(&f3, &[&f1.1, &f2.1]));
 
-        // Of nothing and of what is signalled, there is a fence that is signalled.
+        // Of nothing and of what is signaled, there is a fence that is signaled.
         assert!(DmaFence::merge(&[])?.is_signaled());
         assert!(DmaFence::merge(&[&DmaFence::stub()])?.is_signaled());
 

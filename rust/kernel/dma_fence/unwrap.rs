@@ -85,7 +85,7 @@ impl DmaFence {
     /// Returns the fences that this one is made of: those in an array, in a chain, and in the
     /// arrays of a chain, or the fence itself.
     ///
-    /// Links of a chain whose fences are signalled are dropped from it on the way, other than the
+    /// Links of a chain whose fences are signaled are dropped from it on the way, other than the
     /// last.
     ///
     /// May be called, and the result used, in any context, but not from a callback of one of the
@@ -119,7 +119,7 @@ impl DmaFence {
         }
     }
 
-    /// Returns a fence that is signalled when all of `fences` are, whatever they are made of.
+    /// Returns a fence that is signaled when all of `fences` are, whatever they are made of.
     ///
     /// That is a new array of what [`unwrap_iter`](Self::unwrap_iter) finds in them and is not
     /// signaled, and only the latest of each context; if that is one fence, that fence; if it is

@@ -11,10 +11,10 @@ use crate::{
     time::Jiffies, //
 };
 
-/// Why a wait ended without the fence being signalled.
+/// Why a wait ended without the fence being signaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitError {
-    /// The time is over. The fence may have been signalled at the very end of it.
+    /// The time is over. The fence may have been signaled at the very end of it.
     TimedOut,
     /// A signal is pending for the thread, which waited interruptibly.
     Interrupted,
@@ -69,7 +69,7 @@ pub(crate) fn outcome_from_c(ret: c_long) -> Result<Jiffies, WaitError> {
 /// Timeouts are in jiffies. [`Jiffies::MAX`], as every value that does not fit a `long`, means to
 /// wait without a limit.
 ///
-/// That a wait succeeds says that the fence is signalled, not how its work has ended; for that, see
+/// That a wait succeeds says that the fence is signaled, not how its work has ended; for that, see
 /// [`status`](Self::status).
 ///
 /// # Examples
@@ -96,7 +96,7 @@ pub(crate) fn outcome_from_c(ret: c_long) -> Result<Jiffies, WaitError> {
 ///
 /// [`signalling()`]: super::signalling()
 impl DmaFence {
-    /// Waits until the fence is signalled.
+    /// Waits until the fence is signaled.
     ///
     /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait()`.
     ///
@@ -108,7 +108,7 @@ impl DmaFence {
         self.wait_raw(false, MAX_SCHEDULE_TIMEOUT).map(|_| ())
     }
 
-    /// Waits until the fence is signalled, or the thread gets a signal.
+    /// Waits until the fence is signaled, or the thread gets a signal.
     ///
     /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait()`.
     ///
@@ -121,10 +121,10 @@ impl DmaFence {
         self.wait_raw(true, MAX_SCHEDULE_TIMEOUT).map(|_| ())
     }
 
-    /// Waits until the fence is signalled or the time is over.
+    /// Waits until the fence is signaled or the time is over.
     ///
     /// Returns the time left, at least one jiffy. With a timeout of zero, only looks whether the
-    /// fence is signalled.
+    /// fence is signaled.
     ///
     /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait_timeout()`.
     ///
@@ -137,10 +137,10 @@ impl DmaFence {
         self.wait_raw(false, timeout_to_c(timeout))
     }
 
-    /// Waits until the fence is signalled, the time is over, or the thread gets a signal.
+    /// Waits until the fence is signaled, the time is over, or the thread gets a signal.
     ///
     /// Returns the time left, at least one jiffy. With a timeout of zero, only looks whether the
-    /// fence is signalled.
+    /// fence is signaled.
     ///
     /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait_timeout()`.
     ///

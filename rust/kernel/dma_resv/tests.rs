@@ -418,7 +418,7 @@ mod suite {
             assert!(iter.next().is_none());
             assert!(iter.next().is_none());
 
-            // A signalled fence stays until another one takes its place.
+            // A signaled fence stays until another one takes its place.
             fence.signal(Ok(()));
             assert_eq!(guard.iter(usage).count(), 1);
         }

@@ -26,7 +26,7 @@ use crate::{
 /// meanwhile may be waited for or not; with the lock held there are none.
 ///
 /// All of these may sleep, even if the timeout is zero. Don't call them from where a fence has to
-/// be signalled, nor with a lock held that is taken there; the lock of a reservation object may be
+/// be signaled, nor with a lock held that is taken there; the lock of a reservation object may be
 /// held. Lockdep finds that out if there is a fence to wait for.
 ///
 /// Timeouts are in jiffies, and for all fences together. [`Jiffies::MAX`], as every value that does
@@ -57,7 +57,7 @@ use crate::{
 /// # Ok::<(), Error>(())
 /// ```
 impl DmaResv {
-    /// Waits until all fences are signalled.
+    /// Waits until all fences are signaled.
     ///
     /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
     ///
@@ -69,7 +69,7 @@ impl DmaResv {
         self.wait_raw(usage, false, Jiffies::MAX).map(|_| ())
     }
 
-    /// Waits until all fences are signalled, or the thread gets a signal.
+    /// Waits until all fences are signaled, or the thread gets a signal.
     ///
     /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
     ///
@@ -82,10 +82,10 @@ impl DmaResv {
         self.wait_raw(usage, true, Jiffies::MAX).map(|_| ())
     }
 
-    /// Waits until all fences are signalled, or the time is over.
+    /// Waits until all fences are signaled, or the time is over.
     ///
     /// Returns the time left, at least one jiffy. With a timeout of zero, only looks whether they
-    /// are signalled, and returns 1 if so.
+    /// are signaled, and returns 1 if so.
     ///
     /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
     ///
@@ -98,7 +98,7 @@ impl DmaResv {
         self.wait_raw(usage, false, timeout)
     }
 
-    /// Waits until all fences are signalled, the time is over, or the thread gets a signal.
+    /// Waits until all fences are signaled, the time is over, or the thread gets a signal.
     ///
     /// Returns the time left, as [`wait_timeout`](Self::wait_timeout) does.
     ///

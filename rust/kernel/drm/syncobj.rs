@@ -123,7 +123,7 @@ fn file_as_raw<F: DriverFile>(file: &drm::File<F>) -> *mut bindings::drm_file {
 impl SyncObj {
     /// Creates a sync object, which holds `fence` if there is one.
     ///
-    /// May sleep, and must not be called between the publication and the signalling of a fence. C:
+    /// May sleep, and must not be called between the publication and the signaling of a fence. C:
     /// `drm_syncobj_create()`.
     ///
     /// # Errors
@@ -186,11 +186,11 @@ impl SyncObj {
         NonNull::new(syncobj).map(|syncobj| unsafe { ARef::from_raw(syncobj.cast()) })
     }
 
-    /// Returns the fence that is signalled with `point` of the sync object that has the handle in
+    /// Returns the fence that is signaled with `point` of the sync object that has the handle in
     /// the file.
     ///
     /// A `point` of zero stands for the fence in the sync object, whatever it is. If all up to
-    /// another `point` were signalled and dropped from the chain, it is a [stub](DmaFence::stub).
+    /// another `point` were signaled and dropped from the chain, it is a [stub](DmaFence::stub).
     ///
     /// This does not wait for user space to come up with a fence, as
     /// `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT` has C do: no lock may be held then, and a handler
@@ -231,7 +231,7 @@ impl SyncObj {
     /// while the file is closed, i.e. in [`DriverObject::close`], keeps the sync object for ever.
     ///
     /// Does not compile for drivers without [`FEAT_SYNCOBJ`]. May sleep, and must not be called
-    /// between the publication and the signalling of a fence. C: `drm_syncobj_get_handle()`.
+    /// between the publication and the signaling of a fence. C: `drm_syncobj_get_handle()`.
     ///
     /// # Errors
     ///
@@ -269,7 +269,7 @@ impl SyncObj {
     ///
     /// Who waits for that one goes on to do so; who waits for a fence to come is woken.
     ///
-    /// This publishes `fence`: user space can wait for it, so it has to be signalled in time.
+    /// This publishes `fence`: user space can wait for it, so it has to be signaled in time.
     /// Neither fails nor allocates, so it can come after the point of no return. See
     /// [Context](Self#context). C: `drm_syncobj_replace_fence()`.
     #[inline]
@@ -284,7 +284,7 @@ impl SyncObj {
         };
     }
 
-    /// Continues the timeline: puts a chain into the sync object that is signalled when `fence`
+    /// Continues the timeline: puts a chain into the sync object that is signaled when `fence`
     /// is and, if there is one, the fence that was there.
     ///
     /// `point` should be greater than those before it; user space decides that, so it may not be.
@@ -292,7 +292,7 @@ impl SyncObj {
     /// that is to wait for `fence` too. Drivers take a point of zero from user space for a binary
     /// sync object, i.e. for [`replace_fence`](Self::replace_fence).
     ///
-    /// This publishes `fence`: user space can wait for it, so it has to be signalled in time. As
+    /// This publishes `fence`: user space can wait for it, so it has to be signaled in time. As
     /// all memory is in `node`, it can come after the point of no return. User space can make use
     /// of points only if the driver has [`FEAT_SYNCOBJ_TIMELINE`]. See [Context](Self#context). C:
     /// `drm_syncobj_add_point()`.
@@ -498,7 +498,7 @@ mod tests {
         assert!(!got.is_signaled());
         assert!(ptr::eq(&*syncobj.fence().ok_or(EINVAL)?, &*b));
 
-        // Itself, signalled or not.
+        // Itself, signaled or not.
         syncobj.replace_fence(Some(&*b));
         assert_eq!(fence_refs(&b), refs + 1);
         let shared = ARef::<DmaFence>::from(&*b);
@@ -643,7 +643,7 @@ mod tests {
         a.signal(Ok(()));
         assert!(one.is_signaled() && three.is_signaled());
 
-        // What is signalled is dropped from the chain, but its points remain.
+        // What is signaled is dropped from the chain, but its points remain.
         drop((last, one, two, three));
         assert!(ptr::eq(&*find(1)?, &*DmaFence::stub()));
         assert!(find(3)?.is_signaled());

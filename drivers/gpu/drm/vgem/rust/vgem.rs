@@ -12,9 +12,11 @@ use kernel::device::DeviceContext;
 use kernel::dma::DmaMask;
 use kernel::dma_fence::DmaFenceNames;
 use kernel::drm;
+use kernel::drm::ioctl::*;
 use kernel::faux;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
+use kernel::uapi::*;
 
 mod fence;
 mod file;
@@ -50,6 +52,11 @@ struct VgemDriver;
 
 type VgemDevice = drm::Device<VgemDriver>;
 
+const DRM_IOCTL_VGEM_FENCE_ATTACH: u32 =
+    IOWR::<drm_vgem_fence_attach>(DRM_COMMAND_BASE + DRM_VGEM_FENCE_ATTACH);
+const DRM_IOCTL_VGEM_FENCE_SIGNAL: u32 =
+    IOW::<drm_vgem_fence_signal>(DRM_COMMAND_BASE + DRM_VGEM_FENCE_SIGNAL);
+
 #[vtable]
 impl drm::Driver for VgemDriver {
     /// What others see of the fences.
@@ -70,7 +77,7 @@ impl drm::Driver for VgemDriver {
     const FEAT_RENDER: bool = true;
 
     kernel::declare_drm_ioctls! {
-        (VGEM_FENCE_ATTACH, drm_vgem_fence_attach, drm::ioctl::RENDER_ALLOW, File::fence_attach),
-        (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, drm::ioctl::RENDER_ALLOW, File::fence_signal),
+        (VGEM_FENCE_ATTACH, drm_vgem_fence_attach, RENDER_ALLOW, File::fence_attach),
+        (VGEM_FENCE_SIGNAL, drm_vgem_fence_signal, RENDER_ALLOW, File::fence_signal),
     }
 }

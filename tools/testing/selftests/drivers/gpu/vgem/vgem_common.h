@@ -208,7 +208,7 @@ static inline int import_sync_file(int dmabuf, uint32_t flags, int sync_file)
 	return do_ioctl(dmabuf, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &arg);
 }
 
-/* Returns 1 if it was signalled, 0 if not, or the fence's error. */
+/* Returns 1 if it was signaled, 0 if not, or the fence's error. */
 static inline int sync_file_status(int sync_file)
 {
 	struct sync_file_info arg = {};

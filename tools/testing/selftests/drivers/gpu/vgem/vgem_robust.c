@@ -179,7 +179,7 @@ static long kernel_memory(long below, int tries)
 	return least;
 }
 
-/* Fences that were signalled leave nothing, and their IDs stay invalid for long. */
+/* Fences that were signaled leave nothing, and their IDs stay invalid for long. */
 TEST_F_TIMEOUT(vgem, nothing_is_kept, 1200)
 {
 	long i, before, after, pairs = count("VGEM_PAIRS", 100000);
@@ -383,7 +383,7 @@ TEST_F(vgem_no_memory, attach)
 	EXPECT_LT(2, n);
 }
 
-/* No error keeps a client from signalling. */
+/* No error keeps a client from signaling. */
 TEST_F(vgem_no_memory, signal)
 {
 	uint32_t id;
@@ -479,7 +479,7 @@ static const char *const timer_events[] = {
 	TRACING "events/timer/hrtimer_cancel/enable",
 };
 
-/* Signalling a fence stops its timer, even if somebody still has the fence. */
+/* Signaling a fence stops its timer, even if somebody still has the fence. */
 TEST_F(vgem, signal_stops_timer)
 {
 	enum { FENCES = 100 };
@@ -595,7 +595,7 @@ static long traced(void)
 /*
  * Either user space signals a fence or its timer does. That SIGNAL returned 0 for one that
  * had expired is only seen by who counts the latter: the two have to add up. So each fence
- * is signalled as near to its expiry as can be, on another CPU.
+ * is signaled as near to its expiry as can be, on another CPU.
  */
 TEST_F_TIMEOUT(vgem, expiry_is_told, 180)
 {

@@ -11,7 +11,7 @@
 #include "kselftest.h"
 #include "vgem_common.h"
 
-/* A fence may be signalled this late. More than that too early is not even a timeout. */
+/* A fence may be signaled this late. More than that too early is not even a timeout. */
 #define LATE		(50 * NSEC_PER_MSEC)
 
 /* A few fences, far enough apart to find a coarse clock. */
@@ -192,7 +192,7 @@ static void attempt(void)
 		pthread_create(&watches[cpu].thread, NULL, watch, &watches[cpu]);
 	}
 
-	/* One that is signalled shortly before its time. */
+	/* One that is signaled shortly before its time. */
 	sleep_until(early.before + VGEM_TIMEOUT - NSEC_PER_SEC);
 	in_time = vgem_signal(fd, early.id);
 	/* A poll that has begun ends when the last write expires. */
@@ -229,7 +229,7 @@ static bool in_doubt(const struct seen *seen)
 
 static void on_time(const struct seen *seen, const char *name)
 {
-	ksft_print_msg("signalled after 10 s and %.1f to %.1f ms; the machine was %.1f ms late\n",
+	ksft_print_msg("signaled after 10 s and %.1f to %.1f ms; the machine was %.1f ms late\n",
 		       seen->earliest / 1e6, seen->latest / 1e6, stalled / 1e6);
 	ksft_test_result(!seen->pending && !seen->off, "%s\n", name);
 }

@@ -245,7 +245,7 @@ TEST_F(vgem, attach_fault)
 	self->fd = -1;
 }
 
-/* IDs and signalling */
+/* IDs and signaling */
 
 TEST_F(vgem, ids_are_unique)
 {
@@ -435,7 +435,7 @@ FIXTURE_TEARDOWN(vgem_end)
 	close(self->fd);
 }
 
-/* All fences of a client are signalled when it ends, and without an error. */
+/* All fences of a client are signaled when it ends, and without an error. */
 TEST_F(vgem_end, signals_all)
 {
 	int sync_files[ARRAY_SIZE(self->dmabufs)];
@@ -457,7 +457,7 @@ TEST_F(vgem_end, signals_all)
 			if (prime_import(fd, self->dmabufs[i], &handle) ||
 			    vgem_attach(fd, handle, i % 2 ? WRITE : 0, &id))
 				_exit(1);
-			/* One that was signalled, one that was not. */
+			/* One that was signaled, one that was not. */
 			if (!(i % 2) && (vgem_signal(fd, id) ||
 					 vgem_attach(fd, handle, 0, &id)))
 				_exit(1);
@@ -517,7 +517,7 @@ TEST_F(vgem, poll_dmabuf)
 	EXPECT_TRUE(writable(self->dmabuf));
 }
 
-/* A poll that has begun ends when the fence is signalled. */
+/* A poll that has begun ends when the fence is signaled. */
 TEST_F(vgem, poll_wakes)
 {
 	int64_t start = now();
