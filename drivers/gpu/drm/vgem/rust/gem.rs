@@ -6,7 +6,6 @@ use kernel::prelude::*;
 use crate::VgemDevice;
 use crate::VgemDriver;
 
-/// A buffer.
 pub(crate) type VgemBuffer = gem::shmem::Object<VgemObject>;
 
 /// The driver's part of a buffer: nothing.

@@ -5,8 +5,6 @@
 //! A DRM device without hardware: user space makes buffers, maps and shares them, and attaches
 //! fences to them, which it signals itself. It is there for software renderers, and for testing how
 //! drivers share buffers.
-//!
-//! UAPI header: [`include/uapi/drm/vgem_drm.h`](srctree/include/uapi/drm/vgem_drm.h)
 
 use kernel::device::DeviceContext;
 use kernel::dma::DmaMask;
@@ -32,7 +30,6 @@ module! {
     license: "GPL v2",
 }
 
-/// The device, from module load to unload.
 struct VgemModule {
     _reg: drm::FauxRegistration<VgemDriver>,
 }
@@ -43,13 +40,11 @@ impl kernel::Module for VgemModule {
         let names = DmaFenceNames::new(c"vgem", c"unbound");
         let drm = drm::UnregisteredDevice::new(parent.as_ref(), names)?;
         let _reg = drm::FauxRegistration::new(parent, drm, Ok::<(), Error>(()), 0)?;
-
         Ok(Self { _reg })
     }
 }
 
 struct VgemDriver;
-
 type VgemDevice = drm::Device<VgemDriver>;
 
 const DRM_IOCTL_VGEM_FENCE_ATTACH: u32 =
@@ -73,7 +68,6 @@ impl drm::Driver for VgemDriver {
         name: c"vgem",
         desc: c"Virtual GEM provider",
     };
-
     const FEAT_RENDER: bool = true;
 
     kernel::declare_drm_ioctls! {
