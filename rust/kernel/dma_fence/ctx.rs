@@ -469,20 +469,28 @@ impl<T> Deref for DriverDmaFence<T> {
 impl<T> Drop for DriverDmaFence<T> {
     #[cold]
     fn drop(&mut self) {
-        // SAFETY: It may be called in any context.
-        if unsafe { bindings::dma_fence_drop_ratelimit() } {
-            let rcu = rcu::read_lock();
-            pr_warn!(
-                "dma_fence: {} {} {:#x}:{:#x} dropped before it was signaled\n",
-                self.driver_name(&rcu),
-                self.timeline_name(&rcu),
-                self.context(),
-                self.seqno()
-            );
-        }
+        warn_dropped(self);
 
         // SAFETY: `self` is dropped.
         unsafe { self.complete(Err(ECANCELED)) };
+    }
+}
+
+/// Says that a driver dropped a fence that it had not signaled.
+///
+/// It is not generic, so that no driver has a copy of it.
+#[cold]
+fn warn_dropped(fence: &DmaFence) {
+    // SAFETY: It may be called in any context.
+    if unsafe { bindings::dma_fence_drop_ratelimit() } {
+        let rcu = rcu::read_lock();
+        pr_warn!(
+            "dma_fence: {} {} {:#x}:{:#x} dropped before it was signaled\n",
+            fence.driver_name(&rcu),
+            fence.timeline_name(&rcu),
+            fence.context(),
+            fence.seqno()
+        );
     }
 }
 

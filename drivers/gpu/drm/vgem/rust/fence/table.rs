@@ -57,7 +57,7 @@ impl Table {
         let fence = block[(number % BLOCK) as usize].take()?;
         // New fences go to the newest block, so it stays.
         if number / BLOCK != (self.newest + 1) / BLOCK && block.iter().all(Option::is_none) {
-            entry.remove();
+            entry.remove_node();
         }
         Some(fence)
     }
