@@ -82,10 +82,11 @@ def page(igt, kselftests, problems, results, facts):
     note = (f"<p>All IGT subtests together: C {total['c']:.1f} s, Rust {total['rust']:.1f} s, in this run. "
             "Most of it is waiting; <code>make bench</code> measures what each call costs.</p>")
     return document("VGEM in C and in Rust", [
-        ("", "<p>VGEM is a DRM device without hardware, which tests use to share buffers and fences. <code>make run</code> "
-             "ran the same tests on its driver in C and on its driver in Rust, each loaded in turn in one kernel.</p>" +
-             verdict("Good: Rust passes every IGT subtest that C passes and every kselftest, C fails exactly the "
-                     "kselftests that are expected to fail, and the kernel prints no warning except when C VGEM is unloaded.", problems) +
+        ("", verdict("Good: Rust passes every IGT subtest that C passes and every kselftest, C fails exactly the "
+                     "kselftests that are expected to fail, and the kernel prints no warning except when C VGEM is unloaded.",
+                     problems) +
+             "<p>VGEM is a DRM device without hardware, which tests use to share buffers and fences. <code>make run</code> "
+             "runs the same tests on its driver in C and on its driver in Rust, which are loaded in turn in one kernel.</p>" +
              items(map(e, passed(igt, kselftests, results)))),
         ("What Rust does and C does not", items(list(better(igt, kselftests))) or "<p>Nothing in this run.</p>"),
         ("What is slower in Rust", (items(slow) or f"<p>No IGT subtest takes {SLOWER_SECONDS} s and "

@@ -307,7 +307,7 @@ class Lab(unittest.TestCase):
     def test_boot_panics(self):
         status, out = self.boot("echo Kernel panic; exit 1")
         self.assertEqual(status, 1)
-        self.assertRegex(out, r"Kernel panic(.|\n)*the guest ended before its work did")
+        self.assertRegex(out, r"Kernel panic(.|\n)*the guest ended before its work was done")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 that a file names exists."""
 
 import re
+import subprocess
 import unittest
 from pathlib import Path
 
@@ -56,6 +57,16 @@ class Layout(unittest.TestCase):
         packages = re.search(r'--no-install-recommends ([\w -]+)"', text)[1].split()
         self.assertEqual(packages, re.search(r"--include=(\S+)", (SCRIPTS / "bare").read_text())[1].split(","))
         self.assertRegex(text, r"(?m)^ARG BASE\nFROM \$\{BASE\}$")
+
+    def test_help(self):
+        """`make help` describes each target, in a line that fits, with the times that the pages have."""
+        said = subprocess.run(["make", "--no-print-directory", "-C", ROOT, "help"], text=True, check=True,
+                              capture_output=True).stdout
+        targets = re.search(r"(?m)^\.PHONY: (.*)$", (ROOT / "Makefile").read_text())[1].split()
+        self.assertEqual(sorted(re.findall(r"(?m)^  make ([a-z-]+) ", said)), sorted(targets))
+        self.assertRegex(said, r"(?m)^  make run +\d+ min +run IGT")
+        self.assertNotIn("not recorded", said)
+        self.assertEqual([line for line in said.splitlines() if len(line) > 120], [])
 
     def test_missing_names_are_found(self):
         self.assertEqual(missing('"$top/scripts/no-such" scripts/guest/none /share/guest/lost'),

@@ -1026,7 +1026,7 @@ class TreeAndRefresh(SeriesTest):
         self.edit(self.tree, "line eleven", "line XI")
         commit(self.tree, "fixup! rust: fences — naïve Größe")
         head = git(self.tree, "rev-parse", "HEAD")
-        self.refuses("autosquash did not go through", "conflict in rust/lib.rs")
+        self.refuses("autosquash failed", "conflict in rust/lib.rs")
         self.assertEqual(git(self.tree, "rev-parse", "HEAD", "rustgem"), f"{head}\n{head}")
         self.assertEqual(git(self.tree, "status", "--porcelain"), "")
 
