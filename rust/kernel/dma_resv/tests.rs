@@ -622,11 +622,11 @@ mod suite {
         let named: [(&DmaResv, _); 6] = [(b, 0), (a, 1), (b, 2), (c, 3), (a, 4), (c, 5)];
 
         let check = |guards: &mut [(DmaResvGuard<'_>, i32)]| -> Result {
-            assert!(guards.iter().map(|(_, data)| *data).eq([0, 1, 3]));
-            assert!(guards
-                .iter()
-                .zip([b, a, c])
-                .all(|((guard, _), resv)| ptr::eq(guard.resv(), &**resv)));
+            assert_eq!(guards.len(), 3);
+            for ((guard, data), (resv, first)) in guards.iter().zip([(b, 0), (a, 1), (c, 3)]) {
+                assert!(ptr::eq(guard.resv(), &**resv));
+                assert_eq!(*data, first);
+            }
             assert!(resvs.iter().all(|resv| resv.try_lock().is_none()));
             Ok(())
         };
