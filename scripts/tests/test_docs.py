@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+MUTATION = "| mutation |\n"
 SELFTESTS = ROOT / "tools/testing/selftests/drivers/gpu/vgem"
 
 
@@ -71,6 +72,8 @@ def problems(text):
     suites, wrong, count = kunit() | selftests(), [], 0
     guest = (ROOT / "scripts/guest/debug").read_text()
     cpus = {name for source in sources().values() for name in several_cpus(source)}
+    # Of docs/seeds.md, the last column is that of mutations.
+    text = re.sub(r"(?m)^((?:\|[^|\n]*){3}\|)[^|\n]*\|$", r"\1", text) if MUTATION in text else text
     for row in re.findall(r"(?m)^\|.*\| *(.*?) *\|$", text):
         suite, row = None, re.sub(r"doctests? of `[^`]*`", "", row)
         for name, note in re.findall(r"`([^`]+)`(?: \(([^)]*)\))?", row):
@@ -96,6 +99,25 @@ def problems(text):
     return wrong, count
 
 
+def unbroken(text):
+    """The rows of docs/seeds.md whose last column is neither mutations that exist, nor a reason."""
+    reasons = {"none", "does not compile", "no code to break", "the rows below", "only `make run`", "only `make debug`"}
+    listed = set(re.findall(r"(?m)^([a-z-]+)\t", (ROOT / "expect/mutations.txt").read_text()))
+    wrong = []
+    for row in re.findall(r"(?m)^\|(?! item |-)(.*)\|$", text):
+        if row.count("|") < 3:
+            continue
+        *_, tests, last = (cell.strip() for cell in row.split("|"))
+        names = re.findall(r"`([a-z-]+)`", last)
+        if last in reasons:
+            good = last != "does not compile" or "compile-fail/" in tests
+        else:
+            good = names and set(names) <= listed and last == ", ".join(f"`{name}`" for name in names)
+        if not good:
+            wrong.append(row)
+    return wrong
+
+
 def examples(text):
     """What differs between the examples that a document shows, and those of the file that it names
     above each; and how many it shows."""
@@ -117,6 +139,11 @@ class Docs(unittest.TestCase):
             wrong, count = problems((ROOT / name).read_text())
             self.assertEqual(wrong, [], f"{name} names tests that do not exist")
             self.assertGreater(count, least)
+
+    def test_rows_are_broken(self):
+        self.assertEqual(unbroken((ROOT / "docs/seeds.md").read_text()), [])
+        for bad in ("no-such", "`no-such`", "", "`fence-get`, none", "does not compile"):
+            self.assertEqual(len(unbroken(f"| a | b | `rust_dma_fence` | {bad} |\n")), 1, bad)
 
     def test_suites_are_on(self):
         """Each option of a suite that `make test` has is on in the kernels of `make debug`, too."""
