@@ -58,8 +58,14 @@ duration() { if [ "$1" -lt 120 ]; then echo "$1 s"; else echo "$((($1 + 30) / 60
 # The last build of all of it says how many; before there is one, twice the options that are on,
 # which was within 10 % of it.
 progress() {
-	local name=$1 seconds=$2 last all about='' there new line
+	local name=$1 seconds=$2 last so_far all about='' there new line
 	last=$(cat "$cache/times/$name" 2>/dev/null || true)
+	so_far=$(duration "$seconds")
+	if [ -n "$last" ] && [ "$seconds" -le "$last" ]; then
+		so_far+=" of about $(duration "$last")"
+	elif [ -n "$last" ]; then
+		so_far+=", longer than the last time, $(duration "$last")"
+	fi
 	if [ -n "${objects_in:-}" ]; then
 		new=$(find "$objects_in" -name '*.o' -newer "$cache/log/$name.start" 2>/dev/null | wc -l)
 		there=$(find "$objects_in" -name '*.o' 2>/dev/null | wc -l)
@@ -70,7 +76,7 @@ progress() {
 		if [ -n "${whole:-}" ] && [ "$new" -gt 0 ] && [ "$there" -lt "$all" ]; then
 			echo "$(duration "$seconds"), $there of $about$all objects, $(duration $((seconds * (all - there) / new))) left"
 		else
-			echo "$(duration "$seconds")${last:+ of about $(duration "$last")}, $new objects built"
+			echo "$so_far, $new objects built"
 		fi
 		return
 	fi
@@ -78,7 +84,7 @@ progress() {
 	line=$(grep -a '^rustgem: ' "$cache/log/$name.log" | tail -n 1 | cut -c10- || true)
 	[ -n "$line" ] || line=$(tail -n 1 "$cache/log/$name.log")
 	line=$(tr -cd '[:print:]' <<<"$line" | cut -c1-60)
-	echo "$(duration "$seconds")${last:+ of about $(duration "$last")}${line:+: $line}"
+	echo "$so_far${line:+: $line}"
 }
 
 # step NAME COMMAND...: print what NAME is for, and run COMMAND with its output in a log. Report
