@@ -60,8 +60,9 @@
 //! A leaked [`DmaFenceCb`] that completes a [`Completion`](crate::sync::Completion) or wakes a task
 //! does no harm, also after the module was unloaded: its function is in the kernel crate. The same
 //! goes for a [`QueueWork`] if its queue is dropped before the module of its item is unloaded. It
-//! does nothing then, and dropping the queue waits for the items. No other callback may be leaked
-//! by a module that can be unloaded.
+//! does nothing then, and dropping the queue waits for the items. (A queue whose last owner is the
+//! leaked item itself is never dropped.) No other callback may be leaked by a module that can be
+//! unloaded.
 //!
 //! # Context
 //!

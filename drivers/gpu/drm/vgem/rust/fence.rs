@@ -2,6 +2,7 @@
 
 //! What becomes of a client's fences: they are attached, and then signaled or expire.
 
+use core::cell::Cell;
 use kernel::alloc::flags::GFP_KERNEL_ACCOUNT;
 use kernel::dma_fence::*;
 use kernel::dma_resv::*;
@@ -42,7 +43,6 @@ struct Shared {
 struct State {
     table: Table,
     handle: Option<ArcHrTimerHandle<Shared>>,
-    /// The timer will look at the table again.
     armed: bool,
     /// The fence that the timer took last, and may not have signaled yet.
     expiring: Option<ARef<DmaFence>>,
@@ -60,7 +60,7 @@ impl Fences {
     /// Attaches a new fence to a buffer, and returns its ID. The client is charged for its memory.
     pub(crate) fn attach(&self, names: &DmaFenceNames, resv: &DmaResv, write: bool) -> Result<u32> {
         let usage = if write { Usage::Write } else { Usage::Read };
-        let mut fence = match Unarmed::with_data(Instant::now() + TIMEOUT, GFP_KERNEL_ACCOUNT) {
+        let mut fence = match Unarmed::with_data(Cell::new(None), GFP_KERNEL_ACCOUNT) {
             // EBUSY goes before ENOMEM.
             Err(_) if !resv.test_signaled(Usage::implicit(write)) => return Err(EBUSY),
             fence => fence?,
@@ -98,6 +98,7 @@ impl Fences {
         };
         // Fences are signaled in any order, so each has its own timeline.
         let fence = DmaFenceCtx::new(names.into()).arm_last(fence);
+        fence.data().set(Some(Instant::now() + TIMEOUT));
         let shared = ARef::from(&*fence);
         *slot = Some(Some(fence));
         if !core::mem::replace(&mut state.armed, true) {

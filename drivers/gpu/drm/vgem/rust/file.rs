@@ -22,7 +22,6 @@ impl drm::file::DriverFile for File {
 }
 
 impl File {
-    /// Attaches a new fence to a buffer, and returns its ID.
     pub(crate) fn fence_attach(
         dev: &VgemDevice,
         args: &mut uapi::drm_vgem_fence_attach,
@@ -37,7 +36,6 @@ impl File {
         Ok(0)
     }
 
-    /// Signals a fence, and gives up its ID.
     pub(crate) fn fence_signal(
         _dev: &VgemDevice,
         args: &mut uapi::drm_vgem_fence_signal,

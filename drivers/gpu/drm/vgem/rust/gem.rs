@@ -8,7 +8,6 @@ use crate::VgemDriver;
 
 pub(crate) type VgemBuffer = gem::shmem::Object<VgemObject>;
 
-/// The driver's part of a buffer: nothing.
 pub(crate) struct VgemObject;
 
 #[vtable]

@@ -2,6 +2,7 @@
 
 //! How a client's fences are stored: by ID, and in the order of age.
 
+use core::cell::Cell;
 use kernel::dma_fence::*;
 use kernel::prelude::*;
 use kernel::rbtree::*;
@@ -14,8 +15,8 @@ pub(super) const ID_MASK: u64 = i32::MAX as u64;
 pub(super) const BLOCK: u64 = 8;
 
 /// A fence, and when its time is up.
-type Fence = DriverDmaFence<Instant<Monotonic>>;
-pub(super) type Unarmed = UnarmedDmaFence<Instant<Monotonic>>;
+type Fence = DriverDmaFence<Cell<Option<Instant<Monotonic>>>>;
+pub(super) type Unarmed = UnarmedDmaFence<Cell<Option<Instant<Monotonic>>>>;
 
 /// Fences with numbers in a row, which share a node. [`Some(None)`](Some) is one that has expired.
 type Block = [Option<Option<Fence>>; BLOCK as usize];
@@ -72,7 +73,8 @@ impl Table {
             let (&number, block) = at.current_mut();
             self.oldest = number;
             if let Some(slot) = block.iter_mut().flatten().find(|slot| slot.is_some()) {
-                let left = slot.as_ref().map(|fence| *fence.data() - now);
+                let deadline = slot.as_ref().and_then(|fence| fence.data().get());
+                let left = deadline.map(|deadline| deadline - now);
                 return slot.take_if(|_| left <= Some(Delta::ZERO)).ok_or(left);
             }
             cursor = at.move_next();
