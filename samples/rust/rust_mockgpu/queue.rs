@@ -80,6 +80,7 @@ impl WorkItem for Buffers {
 /// The queue of a client.
 #[pin_data]
 pub(super) struct Queue {
+    /// Both are kept, as [`close`](Self::close) flushes them, and buffers must reach `cleanup`.
     run: Arc<OwnedQueue>,
     cleanup: Arc<OwnedQueue>,
     #[pin]

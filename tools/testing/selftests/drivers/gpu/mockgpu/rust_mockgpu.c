@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tests of the sample driver rust_mockgpu: jobs, what they wait for and signal, the watchdog,
- * waiting for buffers, closing and unloading with jobs in flight, and bad input.
+ * waiting for buffers, closing and unloading with jobs in flight, bad input, and a client that may
+ * have no more memory.
  */
 
 #define _GNU_SOURCE
@@ -16,7 +17,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -773,6 +776,98 @@ TEST_F(mockgpu, unload)
 	EXPECT_EQ(0, system("modprobe rust_mockgpu"));
 	self->fd = open_gpu();
 	EXPECT_LE(0, self->fd);
+}
+
+/* A client that waits keeps the module, and does not notice. */
+TEST_F(mockgpu, unload_during_wait)
+{
+	int jobs[4], pid, status = -1, i;
+
+	if (geteuid() || !loaded())
+		SKIP(return, "rust_mockgpu is not a module, or I am not root");
+
+	/* The watchdog takes 2 s for these. */
+	for (i = 0; i < 4; i++)
+		jobs[i] = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, HANG);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(-wait_buffer(self->fd, self->handle, 0, now() + 20 * SEC));
+	/* From here on the other process alone has the file. */
+	close(self->fd);
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(-EAGAIN, unload());
+		usleep(10000);
+	}
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_FALSE(is_signaled(jobs[3]));
+
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_EQ(-ETIME, finish(jobs[3], NULL));
+	EXPECT_EQ(0, unload());
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, close(jobs[i]));
+	EXPECT_EQ(0, system("modprobe rust_mockgpu"));
+	self->fd = open_gpu();
+	EXPECT_LE(0, self->fd);
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), ret = fd < 0 || write(fd, text, strlen(text)) < 0;
+
+	close(fd);
+	return ret;
+}
+
+/* Its jobs are charged to a client, which is stopped at its limit, and leaves nothing. */
+TEST_F_TIMEOUT(mockgpu, memory_max, 300)
+{
+	char top[] = "/tmp/mockgpu-XXXXXX", number[32];
+	struct mockgpu_submit arg = { .duration_ns = HANG };
+	int pid, status = 0, fd = -1, ret = 0, i;
+
+	if (geteuid() || !mkdtemp(top) || mount("none", top, "cgroup2", 0, NULL))
+		SKIP(return, "no cgroup2, or I am not root");
+	EXPECT_EQ(0, chdir(top));
+	write_file("cgroup.subtree_control", "+memory");
+	mkdir("mockgpu", 0755);
+	EXPECT_EQ(0, write_file("mockgpu/memory.max", "4194304"));
+	pid = fork();
+	if (!pid) {
+		if (write_file("mockgpu/cgroup.procs", "0"))
+			_exit(1);
+		/* These would take 16 MB at least. */
+		for (i = 0; i < 32 * RING && ret >= 0; i++) {
+			if (i % RING == 0) {
+				fd = open_gpu();
+				ret = fd;
+			}
+			if (ret >= 0)
+				ret = do_ioctl(fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg);
+		}
+		/* open_gpu() does not say why a node can't be opened. */
+		_exit(ret == -ENOMEM || ret == -ENODEV ? 0 : 2);
+	}
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	/* It was killed, or got an error. */
+	EXPECT_EQ(WIFSIGNALED(status) ? SIGKILL : 0, status & 0xff7f);
+	/* Others are not bothered, and the memory comes back, after a grace period. */
+	EXPECT_EQ(1, finish(submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 0), NULL));
+	for (i = 0, ret = 1; i < 100 && ret; i++) {
+		usleep(100000);
+		fd = open("mockgpu/memory.current", O_RDONLY);
+		memset(number, 0, sizeof(number));
+		ret = read(fd, number, sizeof(number) - 1) <= 0 || atoll(number) > 1024 * 1024;
+		close(fd);
+	}
+	EXPECT_EQ(0, ret) TH_LOG("%s bytes are left", number);
+	EXPECT_EQ(0, rmdir("mockgpu"));
+	EXPECT_EQ(0, chdir("/"));
+	EXPECT_EQ(0, umount(top));
+	EXPECT_EQ(0, rmdir(top));
 }
 
 TEST_HARNESS_MAIN
