@@ -211,15 +211,17 @@ mod tests {
         let id = client.attach()?;
         let shared = client.last()?;
 
-        let mut fence = {
+        let fence = {
             let mut state = client.fences.0.state.lock();
             let fence = state.table.expire(timeout()).map_err(|_| EINVAL)?;
             state.expiring = Some(shared.clone());
-            Some(fence)
+            fence
         };
+        let fence = Arc::pin_init(new_spinlock_irq!(Some(fence)), GFP_KERNEL)?;
         let timer = KBox::pin_init(
             HrTimerFn::<_, RelativeSoftMode<Monotonic>>::new(move || {
-                if let Some(fence) = fence.take() {
+                let fence = fence.lock().take();
+                if let Some(fence) = fence {
                     fence.signal(Ok(()));
                 }
                 HrTimerNext::Done
