@@ -133,7 +133,10 @@ impl PinnedDrop for Frame<'_> {
 ///
 /// May sleep, and so may `f`. Neither lock a reservation object without the context in `f`, nor
 /// begin another context, nor call this with such a lock held: it may deadlock, and lockdep says
-/// so. ([`DmaResv::try_lock`] is fine.) C: `ww_acquire_init()` and `ww_acquire_fini()`.
+/// so. [`DmaResv::try_lock`] does not wait, but unlock what it locked before you lock with the
+/// context: others can't back off for it, and lockdep does not see that.
+///
+/// C: `ww_acquire_init()` and `ww_acquire_fini()`.
 ///
 /// # Examples
 ///
