@@ -272,7 +272,7 @@ static void open_close(const char *const *row)
 }
 
 /* The whole close, not a call: what it costs that there were this many fences. */
-static void close_signalled(const char *const *row)
+static void close_signaled(const char *const *row)
 {
 	for (unsigned long count = 1; count <= max; count *= 10) {
 		/* So many take long. */
@@ -430,7 +430,7 @@ static const struct {
 	{ prime, { "export", "import" } },
 	{ sync_file, { "export sync_file, close" } },
 	{ open_close, { "open, close" } },
-	{ close_signalled, { "close, by signalled fences" } },
+	{ close_signaled, { "close, by signaled fences" } },
 	{ close_live, { "close, by live fences" } },
 	{ mmap_write, { "fault a page", "write a page" } },
 	{ threads_buffer, { "pair, by threads, one buffer" } },

@@ -141,8 +141,8 @@ static void memory_of_live(unsigned long count, int say)
 	free(handle);
 }
 
-/* On one buffer, which does not keep a fence that was signalled. */
-static void memory_of_signalled(unsigned long count, int say)
+/* On one buffer, which does not keep a fence that was signaled. */
+static void memory_of_signaled(unsigned long count, int say)
 {
 	int fd = open_vgem();
 	uint32_t handle = create(fd, 1);
@@ -153,7 +153,7 @@ static void memory_of_signalled(unsigned long count, int say)
 	for (unsigned long i = 0; i < count; i++)
 		sig(fd, attach(fd, handle));
 	if (say)
-		print("a signalled fence", 1, slab() - before, count, 1);
+		print("a signaled fence", 1, slab() - before, count, 1);
 	close(fd);
 }
 
@@ -166,7 +166,7 @@ static void memory(void)
 	/* What there is once does not count: hence the first. */
 	for (int say = 0; say <= 1; say++) {
 		memory_of_live(64 * 1024, say);
-		memory_of_signalled(200000, say);
+		memory_of_signaled(200000, say);
 		memory_of_buffers(20000, say);
 		memory_of_files(4000, say);
 	}

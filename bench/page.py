@@ -36,8 +36,8 @@ PLOTS = {
         ("time", "pair, by threads, one buffer", "One buffer", "threads", ""),
     ]),
     "history.svg": ("Closing a file against its history", [
-        ("instructions", "close, by signalled fences", "Instructions", "fences signaled before", "xy"),
-        ("time", "close, by signalled fences", "Time", "fences signaled before", "xy"),
+        ("instructions", "close, by signaled fences", "Instructions", "fences signaled before", "xy"),
+        ("time", "close, by signaled fences", "Time", "fences signaled before", "xy"),
     ]),
 }
 
