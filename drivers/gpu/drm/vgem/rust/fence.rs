@@ -43,7 +43,7 @@ struct Shared {
 struct State {
     table: Table,
     handle: Option<ArcHrTimerHandle<Shared>>,
-    armed: bool,
+    armed: bool, // The timer will look at the table again.
     /// The fence that the timer took last, and may not have signaled yet.
     expiring: Option<ARef<DmaFence>>,
 }
