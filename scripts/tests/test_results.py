@@ -37,6 +37,21 @@ class Results(unittest.TestCase):
                          "a\n<!-- results: test -->\n- **Printed last**: `1 pass`\n"
                          "  (`make test` at abc, Linux 1, rustc 2)\n<!-- end -->\nb\n")
 
+    def test_cells(self):
+        """A cell is what matters of what a test said, also early and below 0; all of it where that is not found."""
+        for test, said, cell in (
+                ("vgem_timeout timeout.10000_expire_on_time",
+                 "signaled after 10 s and -0.3 to 268.6 ms; the machine was 14.3 ms late", "10 s and -0.3 to 268.6 ms"),
+                ("vgem_robust vgem_race.two_writers.one_attaches",
+                 "of 20000 rounds, both attached in 3, none in 0, the first in 9", "of 20000 rounds, both attached in 3"),
+                ("vgem_robust vgem.expiry_is_told",
+                 "of 9 fences, SIGNAL was in time for 1, 8 expired, 2 both", "of 9 fences, 2 both"),
+                ("vgem_robust vgem.nothing_is_kept", "9 pairs in 4.2 s, -1.7 bytes kept for each\nmore", "-1.7 bytes"),
+                ("vgem_robust vgem.fences_are_charged",
+                 "225 bytes charged for each of 9 fences; over the limit 1 times", "225 bytes")):
+            self.assertEqual(results.short(said, results.BETTER[test][1]), cell)
+            self.assertEqual(results.short("in other words", results.BETTER[test][1]), "in other words")
+
     def test_old(self):
         now = {name: RESULT | {"depends": results.depends(name)} for name in results.DEPENDS}
         self.assertEqual(results.check(now)[0], [])
