@@ -226,6 +226,9 @@ impl DmaResv {
 
     /// Locks the reservation object if nobody else has.
     ///
+    /// For callers that wait for the lock if this fails: lockdep reports what could deadlock if
+    /// this waited, too.
+    ///
     /// Does not sleep, but must not be called from an interrupt. C: `dma_resv_trylock()`.
     #[inline]
     pub fn try_lock(&self) -> Option<DmaResvGuard<'_>> {

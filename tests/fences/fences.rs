@@ -15,6 +15,10 @@ use kernel::{
         UnarmedDmaFence,
         UnarmedDmaFenceCb, //
     },
+    dma_resv::{
+        acquire,
+        DmaResv, //
+    },
     fs::{
         file::{
             flags::O_CLOEXEC,
@@ -88,7 +92,7 @@ const KEEP: usize = 1;
 const FORGET: usize = 2;
 
 /// Breaks the rules: a thread waits with a lock held that what it waits for takes. The argument is
-/// what that is, one of the next three, plus 1 for the thread that waits.
+/// what that is, one of the next four, plus 1 for the thread that waits.
 const DEADLOCK: u32 = _IO('f' as u32, 2);
 /// A fence.
 const FENCE: usize = 0;
@@ -96,9 +100,12 @@ const FENCE: usize = 0;
 const TIMER: usize = 2;
 /// The initializer of a `SetOnce`.
 const ONCE: usize = 4;
+/// A reservation object, which is locked without the context that is used for another one.
+const RESV: usize = 6;
 const FENCE_WAIT: usize = FENCE + 1;
 const TIMER_WAIT: usize = TIMER + 1;
 const ONCE_WAIT: usize = ONCE + 1;
+const RESV_WAIT: usize = RESV + 1;
 
 /// Leaks callbacks on the fence of a sync file, whose file descriptor is the argument. One enqueues
 /// a work item on a queue that is dropped when the module is unloaded.
@@ -300,6 +307,14 @@ fn deadlock(what: usize) -> Result<isize> {
         ONCE_WAIT => {
             let _kept = KEPT.lock();
             once.get_or_init(2)?;
+        }
+        RESV | RESV_WAIT => {
+            let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+            drop(resv.try_lock().ok_or(EBUSY)?);
+            acquire(|_| match what {
+                RESV => Ok(()),
+                _ => resv.try_lock().map(drop).ok_or(EBUSY),
+            })?;
         }
         _ => return Err(EINVAL),
     }

@@ -4,9 +4,9 @@
  *
  * user outlive: fences, and callbacks that were leaked, outlive the module, which this
  * unloads.
- * user deadlock fence|timer|once: lockdep sees a wait that might never end, for a fence, the
- * callback of a timer, or the initializer of a SetOnce. It says so in the log, once and for
- * all.
+ * user deadlock fence|timer|once|resv: lockdep sees a wait that might never end, for a fence,
+ * the callback of a timer, the initializer of a SetOnce, or a reservation lock. It says so in
+ * the log, once and for all.
  * user race: two threads do what they must not, for KCSAN to see that in Rust.
  * user stale: memory that nothing was written to is used, and gets here, for KMSAN to see.
  */
@@ -147,7 +147,7 @@ static int lockdep_is_silent(void)
 
 static void deadlock(int device, const char *what)
 {
-	static const char *const all[] = { "fence", "timer", "once" };
+	static const char *const all[] = { "fence", "timer", "once", "resv" };
 	unsigned long i;
 
 	for (i = 0; i < sizeof(all) / sizeof(*all); i++)
@@ -202,7 +202,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "stale"))
 		stale(device);
 	else
-		CHECK(0, "user outlive|deadlock [fence|timer|once]|race|stale");
+		CHECK(0, "user outlive|deadlock [fence|timer|once|resv]|race|stale");
 
 	return !!failures;
 }

@@ -404,13 +404,13 @@ impl<T> UnarmedDmaFenceCb<T> {
     where
         T: DmaFenceCbFunc,
     {
+        // By way of the field, as `FUNC` gets from there to the whole `Inner<T>`.
+        let cb = Opaque::cast_into(&raw const self.0.cb);
         // SAFETY:
         // - `fence` is valid, and stays so while it is owned.
         // - `cb` is pinned, and in an `Inner<T>`. `DmaFenceCb` takes it off the fence before it is
         //   freed.
-        let ret = unsafe {
-            bindings::dma_fence_add_callback(fence.as_raw(), self.0.cb.get(), Some(T::FUNC))
-        };
+        let ret = unsafe { bindings::dma_fence_add_callback(fence.as_raw(), cb, Some(T::FUNC)) };
 
         if ret != 0 {
             return Err(AlreadySignaled { cb: self, fence });

@@ -133,8 +133,7 @@ impl PinnedDrop for Frame<'_> {
 ///
 /// May sleep, and so may `f`. Neither lock a reservation object without the context in `f`, nor
 /// begin another context, nor call this with such a lock held: it may deadlock, and lockdep says
-/// so. [`DmaResv::try_lock`] does not wait, but unlock what it locked before you lock with the
-/// context: others can't back off for it, and lockdep does not see that.
+/// so. That goes for [`DmaResv::try_lock`], too.
 ///
 /// C: `ww_acquire_init()` and `ww_acquire_fini()`.
 ///
@@ -196,7 +195,7 @@ pub fn acquire<'r, R>(f: impl for<'c> FnOnce(DmaResvAcquireCtx<'c, 'r>) -> R) ->
 /// # Context
 ///
 /// May sleep, and so may `f`. No lock of a reservation object may be held, and `f` must not take
-/// another one; [`DmaResv::try_lock`] is fine.
+/// another one.
 ///
 /// # Errors
 ///

@@ -43,6 +43,12 @@ fn fence() -> Result<DriverDmaFence> {
     Ok(DmaFenceCtx::new(names).arm_last(UnarmedDmaFence::new(GFP_KERNEL)?))
 }
 
+/// Returns whether anybody has the lock.
+fn is_locked(resv: &DmaResv) -> bool {
+    // SAFETY: By the type invariant, `resv.as_raw()` is valid.
+    unsafe { bindings::dma_resv_is_locked(resv.as_raw()) }
+}
+
 /// Returns an object with a fence of each usage.
 fn one_of_each() -> Result<(Pin<KBox<DmaResv>>, [DriverDmaFence; 4])> {
     let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
@@ -124,7 +130,7 @@ impl BackOff {
             })
             .err()
         });
-        if kept == Some(EDEADLK) && self.b.try_lock().is_some() {
+        if kept == Some(EDEADLK) && !is_locked(&self.b) {
             self.results.fetch_add(1, Relaxed);
         }
 
@@ -134,7 +140,7 @@ impl BackOff {
                 let b = locks.lock(&self.b)?;
                 Ok((locks.lock(&self.a).is_err(), b))
             })
-            .is_ok_and(|(without, _b)| without && self.b.try_lock().is_none())
+            .is_ok_and(|(without, _b)| without && is_locked(&self.b))
         });
         if without {
             self.results.fetch_add(1, Relaxed);
@@ -155,7 +161,7 @@ impl BackOff {
                 }
                 Ok(b)
             })
-            .is_ok_and(|_b| self.a.try_lock().is_some())
+            .is_ok_and(|_b| !is_locked(&self.a))
         });
         if once && self.attempts.load(Relaxed) == 2 {
             self.results.fetch_add(1, Relaxed);
@@ -276,7 +282,7 @@ mod suite {
         let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
 
         let guard = resv.lock();
-        assert!(resv.try_lock().is_none());
+        assert!(is_locked(&resv));
         drop(guard);
 
         let guard = resv.try_lock();
@@ -534,8 +540,8 @@ mod suite {
 
         assert_eq!(a.get_fences(Usage::Bookkeep)?.len(), 2);
         assert_eq!(b.get_fences(Usage::Bookkeep)?.len(), 1);
-        assert!(a.try_lock().is_some());
-        assert!(b.try_lock().is_some());
+        assert!(!is_locked(&a));
+        assert!(!is_locked(&b));
 
         signal_all(fences);
         Ok(())
@@ -549,7 +555,7 @@ mod suite {
             ctx.lock_all_interruptible(|locks| locks.lock(&resv))
                 .map(drop)
         })?;
-        assert!(resv.try_lock().is_some());
+        assert!(!is_locked(&resv));
 
         Ok(())
     }
@@ -573,7 +579,7 @@ mod suite {
                 .err()
         });
         assert!(e == Some(EALREADY));
-        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        assert!(resvs.iter().all(|resv| !is_locked(resv)));
 
         // Another error.
         let e = acquire(|ctx| {
@@ -584,7 +590,7 @@ mod suite {
             .err()
         });
         assert!(e == Some(ENODEV));
-        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        assert!(resvs.iter().all(|resv| !is_locked(resv)));
 
         // Guards are dropped, and the object is locked again.
         acquire(|ctx| {
@@ -596,7 +602,7 @@ mod suite {
             })
             .map(drop)
         })?;
-        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        assert!(resvs.iter().all(|resv| !is_locked(resv)));
 
         // Guards are leaked.
         acquire(|ctx| {
@@ -606,7 +612,7 @@ mod suite {
             })
             .map(mem::forget)
         })?;
-        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        assert!(resvs.iter().all(|resv| !is_locked(resv)));
 
         Ok(())
     }
@@ -627,13 +633,13 @@ mod suite {
                 assert!(ptr::eq(guard.resv(), &**resv));
                 assert_eq!(*data, first);
             }
-            assert!(resvs.iter().all(|resv| resv.try_lock().is_none()));
+            assert!(resvs.iter().all(|resv| is_locked(resv)));
             Ok(())
         };
         lock_many(named.iter().copied(), check)?;
-        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        assert!(resvs.iter().all(|resv| !is_locked(resv)));
         lock_many_interruptible(named.iter().copied(), check)?;
-        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        assert!(resvs.iter().all(|resv| !is_locked(resv)));
 
         // None at all, and an error.
         lock_many(named[..0].iter().copied(), |guards| {
@@ -642,7 +648,7 @@ mod suite {
         })?;
         let e = lock_many(named.iter().copied(), |_| Err::<(), _>(ENODEV)).err();
         assert!(e == Some(ENODEV));
-        assert!(resvs.iter().all(|resv| resv.try_lock().is_some()));
+        assert!(resvs.iter().all(|resv| !is_locked(resv)));
 
         Ok(())
     }
@@ -668,7 +674,7 @@ mod suite {
             workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
             shared.contended.wait_for_completion();
             // It lets go of `b` to wait for `a`.
-            while shared.b.try_lock().is_none() {
+            while is_locked(&shared.b) {
                 fsleep(Delta::from_millis(1));
             }
             Ok(())
@@ -677,7 +683,7 @@ mod suite {
 
         assert!(shared.locked.load(Relaxed));
         assert_eq!(shared.attempts.load(Relaxed), 2);
-        assert!(shared.a.try_lock().is_some() && shared.b.try_lock().is_some());
+        assert!(!is_locked(&shared.a) && !is_locked(&shared.b));
 
         Ok(())
     }

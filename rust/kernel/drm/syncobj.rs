@@ -227,8 +227,7 @@ impl SyncObj {
 
     /// Gives user space the sync object, under a handle in the file, which is returned.
     ///
-    /// User space may guess the handle, and so use and destroy it at once. A handle that is made
-    /// while the file is closed, i.e. in [`DriverObject::close`], keeps the sync object for ever.
+    /// User space may guess the handle, and so use and destroy it at once.
     ///
     /// Does not compile for drivers without [`FEAT_SYNCOBJ`]. May sleep, and must not be called
     /// between the publication and the signaling of a fence. C: `drm_syncobj_get_handle()`.

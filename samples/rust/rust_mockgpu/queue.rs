@@ -87,7 +87,7 @@ pub(super) struct Queue {
     work: Work<Self>,
     #[pin]
     timer: HrTimer<Self>,
-    /// Held from when a fence is armed until its job is in `ring`, so that both have one order.
+    /// Held while a fence is armed and its job put in `ring`. Who waits for it can't be killed.
     #[pin]
     timeline: Mutex<DmaFenceCtx>,
     /// The jobs behind the current one. Has room for [`RING`].
@@ -210,7 +210,11 @@ impl Queue {
         };
 
         let pop = || this.ring.lock().remove(0).ok();
-        while let Some(mut job) = engine.job.take().or_else(pop) {
+        // No more than these, as other clients share the queue.
+        for _ in 0..RING {
+            let Some(mut job) = engine.job.take().or_else(pop) else {
+                return;
+            };
             if engine.started.is_none() && engine.is_ready(&mut job) {
                 engine.start(&job, this);
             }
@@ -222,6 +226,7 @@ impl Queue {
             engine.started = None;
             job.finish(status, &this.cleanup);
         }
+        let _ = this.run.enqueue(this.clone());
     }
 
     /// Ends all jobs, and sees to it that no work item of this queue is left.
@@ -239,7 +244,8 @@ impl Queue {
             }
         });
 
-        // The module, the device and its queues must be there until these have returned.
+        // The module, the device and its queues must be there until these have returned. Other
+        // clients' items are among them, but not those that are enqueued from now on.
         self.run.flush();
         self.cleanup.flush();
     }
