@@ -224,24 +224,14 @@ impl DmaResv {
         })
     }
 
-    /// Locks the reservation object if nobody else has.
+    /// Returns whether anybody has the lock.
     ///
-    /// For callers that wait for the lock if this fails: lockdep reports what could deadlock if
-    /// this waited, too.
-    ///
-    /// Does not sleep, but must not be called from an interrupt. C: `dma_resv_trylock()`.
+    /// May be called in any context; the answer may be out of date at once. C:
+    /// `dma_resv_is_locked()`.
     #[inline]
-    pub fn try_lock(&self) -> Option<DmaResvGuard<'_>> {
+    pub fn is_locked(&self) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is valid.
-        if !unsafe { bindings::dma_resv_trylock(self.as_raw()) } {
-            return None;
-        }
-
-        // INVARIANT: The lock was just taken.
-        Some(DmaResvGuard {
-            resv: self,
-            _not_send: NotThreadSafe,
-        })
+        unsafe { bindings::dma_resv_is_locked(self.as_raw()) }
     }
 
     /// Returns whether all fences of `usage`, and of those before it, are signaled.

@@ -100,7 +100,7 @@ const FENCE: usize = 0;
 const TIMER: usize = 2;
 /// The initializer of a `SetOnce`.
 const ONCE: usize = 4;
-/// A reservation object, which is locked without the context that is used for another one.
+/// A reservation object, which is locked without the context of an `acquire()`.
 const RESV: usize = 6;
 const FENCE_WAIT: usize = FENCE + 1;
 const TIMER_WAIT: usize = TIMER + 1;
@@ -310,11 +310,12 @@ fn deadlock(what: usize) -> Result<isize> {
         }
         RESV | RESV_WAIT => {
             let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
-            drop(resv.try_lock().ok_or(EBUSY)?);
-            acquire(|_| match what {
-                RESV => Ok(()),
-                _ => resv.try_lock().map(drop).ok_or(EBUSY),
-            })?;
+            drop(resv.lock());
+            acquire(|_| {
+                if what == RESV_WAIT {
+                    drop(resv.lock());
+                }
+            });
         }
         _ => return Err(EINVAL),
     }

@@ -133,7 +133,7 @@ impl PinnedDrop for Frame<'_> {
 ///
 /// May sleep, and so may `f`. Neither lock a reservation object without the context in `f`, nor
 /// begin another context, nor call this with such a lock held: it may deadlock, and lockdep says
-/// so. That goes for [`DmaResv::try_lock`], too.
+/// so.
 ///
 /// C: `ww_acquire_init()` and `ww_acquire_fini()`.
 ///

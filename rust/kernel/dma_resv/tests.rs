@@ -43,12 +43,6 @@ fn fence() -> Result<DriverDmaFence> {
     Ok(DmaFenceCtx::new(names).arm_last(UnarmedDmaFence::new(GFP_KERNEL)?))
 }
 
-/// Returns whether anybody has the lock.
-fn is_locked(resv: &DmaResv) -> bool {
-    // SAFETY: By the type invariant, `resv.as_raw()` is valid.
-    unsafe { bindings::dma_resv_is_locked(resv.as_raw()) }
-}
-
 /// Returns an object with a fence of each usage.
 fn one_of_each() -> Result<(Pin<KBox<DmaResv>>, [DriverDmaFence; 4])> {
     let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
@@ -130,7 +124,7 @@ impl BackOff {
             })
             .err()
         });
-        if kept == Some(EDEADLK) && !is_locked(&self.b) {
+        if kept == Some(EDEADLK) && !self.b.is_locked() {
             self.results.fetch_add(1, Relaxed);
         }
 
@@ -140,7 +134,7 @@ impl BackOff {
                 let b = locks.lock(&self.b)?;
                 Ok((locks.lock(&self.a).is_err(), b))
             })
-            .is_ok_and(|(without, _b)| without && is_locked(&self.b))
+            .is_ok_and(|(without, _b)| without && self.b.is_locked())
         });
         if without {
             self.results.fetch_add(1, Relaxed);
@@ -161,7 +155,7 @@ impl BackOff {
                 }
                 Ok(b)
             })
-            .is_ok_and(|_b| !is_locked(&self.a))
+            .is_ok_and(|_b| !self.a.is_locked())
         });
         if once && self.attempts.load(Relaxed) == 2 {
             self.results.fetch_add(1, Relaxed);
@@ -281,13 +275,11 @@ mod suite {
     fn lock() -> Result {
         let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
 
+        assert!(!resv.is_locked());
         let guard = resv.lock();
-        assert!(is_locked(&resv));
+        assert!(resv.is_locked());
         drop(guard);
-
-        let guard = resv.try_lock();
-        assert!(guard.is_some());
-        drop(guard);
+        assert!(!resv.is_locked());
 
         drop(resv.lock_interruptible()?);
 
@@ -540,8 +532,8 @@ mod suite {
 
         assert_eq!(a.get_fences(Usage::Bookkeep)?.len(), 2);
         assert_eq!(b.get_fences(Usage::Bookkeep)?.len(), 1);
-        assert!(!is_locked(&a));
-        assert!(!is_locked(&b));
+        assert!(!a.is_locked());
+        assert!(!b.is_locked());
 
         signal_all(fences);
         Ok(())
@@ -555,7 +547,7 @@ mod suite {
             ctx.lock_all_interruptible(|locks| locks.lock(&resv))
                 .map(drop)
         })?;
-        assert!(!is_locked(&resv));
+        assert!(!resv.is_locked());
 
         Ok(())
     }
@@ -579,7 +571,7 @@ mod suite {
                 .err()
         });
         assert!(e == Some(EALREADY));
-        assert!(resvs.iter().all(|resv| !is_locked(resv)));
+        assert!(resvs.iter().all(|resv| !resv.is_locked()));
 
         // Another error.
         let e = acquire(|ctx| {
@@ -590,7 +582,7 @@ mod suite {
             .err()
         });
         assert!(e == Some(ENODEV));
-        assert!(resvs.iter().all(|resv| !is_locked(resv)));
+        assert!(resvs.iter().all(|resv| !resv.is_locked()));
 
         // Guards are dropped, and the object is locked again.
         acquire(|ctx| {
@@ -602,7 +594,7 @@ mod suite {
             })
             .map(drop)
         })?;
-        assert!(resvs.iter().all(|resv| !is_locked(resv)));
+        assert!(resvs.iter().all(|resv| !resv.is_locked()));
 
         // Guards are leaked.
         acquire(|ctx| {
@@ -612,7 +604,7 @@ mod suite {
             })
             .map(mem::forget)
         })?;
-        assert!(resvs.iter().all(|resv| !is_locked(resv)));
+        assert!(resvs.iter().all(|resv| !resv.is_locked()));
 
         Ok(())
     }
@@ -633,13 +625,13 @@ mod suite {
                 assert!(ptr::eq(guard.resv(), &**resv));
                 assert_eq!(*data, first);
             }
-            assert!(resvs.iter().all(|resv| is_locked(resv)));
+            assert!(resvs.iter().all(|resv| resv.is_locked()));
             Ok(())
         };
         lock_many(named.iter().copied(), check)?;
-        assert!(resvs.iter().all(|resv| !is_locked(resv)));
+        assert!(resvs.iter().all(|resv| !resv.is_locked()));
         lock_many_interruptible(named.iter().copied(), check)?;
-        assert!(resvs.iter().all(|resv| !is_locked(resv)));
+        assert!(resvs.iter().all(|resv| !resv.is_locked()));
 
         // None at all, and an error.
         lock_many(named[..0].iter().copied(), |guards| {
@@ -648,7 +640,7 @@ mod suite {
         })?;
         let e = lock_many(named.iter().copied(), |_| Err::<(), _>(ENODEV)).err();
         assert!(e == Some(ENODEV));
-        assert!(resvs.iter().all(|resv| !is_locked(resv)));
+        assert!(resvs.iter().all(|resv| !resv.is_locked()));
 
         Ok(())
     }
@@ -674,7 +666,7 @@ mod suite {
             workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
             shared.contended.wait_for_completion();
             // It lets go of `b` to wait for `a`.
-            while is_locked(&shared.b) {
+            while shared.b.is_locked() {
                 fsleep(Delta::from_millis(1));
             }
             Ok(())
@@ -683,7 +675,7 @@ mod suite {
 
         assert!(shared.locked.load(Relaxed));
         assert_eq!(shared.attempts.load(Relaxed), 2);
-        assert!(!is_locked(&shared.a) && !is_locked(&shared.b));
+        assert!(!shared.a.is_locked() && !shared.b.is_locked());
 
         Ok(())
     }

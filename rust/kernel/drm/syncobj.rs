@@ -237,7 +237,6 @@ impl SyncObj {
     /// - [`ENOMEM`] if there is no memory.
     /// - [`EBUSY`] if the file has no handle left.
     ///
-    /// [`DriverObject::close`]: drm::gem::DriverObject::close
     /// [`FEAT_SYNCOBJ`]: drm::Driver::FEAT_SYNCOBJ
     pub fn create_handle<F: DriverFile>(&self, file: &drm::File<F>) -> Result<u32> {
         let file = file_as_raw(file);

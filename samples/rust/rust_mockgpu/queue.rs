@@ -188,10 +188,8 @@ impl Queue {
     pub(super) fn timeline(&self) -> Result<MutexGuard<'_, DmaFenceCtx>> {
         let timeline = self.timeline.lock();
 
-        if self.ring.lock().len() == RING {
-            return Err(EBUSY);
-        }
-        Ok(timeline)
+        let has_room = self.ring.lock().len() < RING;
+        has_room.then_some(timeline).ok_or(EBUSY)
     }
 
     /// Queues a job, whose fence was armed since [`timeline`](Self::timeline) was locked.
@@ -210,22 +208,20 @@ impl Queue {
         };
 
         let pop = || this.ring.lock().remove(0).ok();
-        // No more than these, as other clients share the queue.
-        for _ in 0..RING {
-            let Some(mut job) = engine.job.take().or_else(pop) else {
-                return;
-            };
-            if engine.started.is_none() && engine.is_ready(&mut job) {
-                engine.start(&job, this);
-            }
-
-            let Some(status) = engine.poll(&job) else {
-                engine.job = Some(job);
-                return;
-            };
-            engine.started = None;
-            job.finish(status, &this.cleanup);
+        let Some(mut job) = engine.job.take().or_else(pop) else {
+            return;
+        };
+        if engine.started.is_none() && engine.is_ready(&mut job) {
+            engine.start(&job, this);
         }
+
+        let Some(status) = engine.poll(&job) else {
+            engine.job = Some(job);
+            return;
+        };
+        engine.started = None;
+        job.finish(status, &this.cleanup);
+        // For the next job. Other clients share the queue, and have their turn before it.
         let _ = this.run.enqueue(this.clone());
     }
 

@@ -71,7 +71,6 @@ use uapi::*;
 module! {
     type: MockGpuModule,
     name: "rust_mockgpu",
-    authors: ["The rustgem project"],
     description: "Mock GPU, a Rust sample",
     license: "GPL",
 }

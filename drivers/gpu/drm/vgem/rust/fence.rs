@@ -66,12 +66,11 @@ impl Fences {
             fence => fence?,
         };
         loop {
-            let mut locked = match resv.try_lock() {
-                Some(locked) => locked,
-                // Another client may hold the lock for long.
-                None if !resv.test_signaled(Usage::implicit(write)) => return Err(EBUSY),
-                None => resv.lock_interruptible()?,
-            };
+            // Another client may hold the lock for long.
+            if resv.is_locked() && !resv.test_signaled(Usage::implicit(write)) {
+                return Err(EBUSY);
+            }
+            let mut locked = resv.lock_interruptible()?;
             if !locked.test_signaled(Usage::implicit(write)) {
                 return Err(EBUSY);
             }

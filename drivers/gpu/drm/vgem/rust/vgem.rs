@@ -25,7 +25,6 @@ use file::File;
 module! {
     type: VgemModule,
     name: "vgem",
-    authors: ["The rustgem project"],
     description: "Virtual GEM provider",
     license: "GPL v2",
 }
