@@ -12,24 +12,21 @@ use crate::{
             Atomic,
             Relaxed, //
         },
+        new_condvar,
+        new_mutex,
         new_spinlock_irq,
         rcu,
         Arc,
         Completion,
+        CondVarTimeoutResult,
         SpinLockIrq, //
     },
     task::Task,
     time::{
         delay::fsleep,
-        hrtimer::RelativeMode,
-        sleep::{
-            sleep,
-            SleepOutcome,
-            SleepState, //
-        },
+        msecs_to_jiffies,
         Delta, //
     },
-    types::ForeignOwnable,
     workqueue::{
         self,
         impl_has_work,
@@ -165,6 +162,7 @@ impl PinnedDrop for Data {
 #[kunit_tests(rust_dma_fence)]
 mod suite {
     use super::*;
+    use crate::types::ForeignOwnable;
 
     #[test]
     fn signal_ok() -> Result {
@@ -545,12 +543,11 @@ mod suite {
                 fence.signal(Ok(()));
             }
         })?;
-        let outcome = sleep::<RelativeMode<Monotonic>>(
-            Delta::from_secs(20),
-            Delta::ZERO,
-            SleepState::Uninterruptible,
-        );
-        assert_eq!(outcome, SleepOutcome::Woken);
+        // Nobody notifies this.
+        let sleep = KBox::pin_init(new_condvar!(), GFP_KERNEL)?;
+        let lock = KBox::pin_init(new_mutex!(()), GFP_KERNEL)?;
+        let ended = sleep.wait_interruptible_timeout(&mut lock.lock(), msecs_to_jiffies(20_000));
+        assert!(matches!(ended, CondVarTimeoutResult::Woken { .. }));
 
         for cb in cbs {
             cb.fence().wait()?;
@@ -627,24 +624,6 @@ mod suite {
         Ok(())
     }
 
-    #[test]
-    fn foreign() -> Result {
-        let (fence, shared) = fence(&mut ctx()?)?;
-        let context = fence.context();
-
-        let ptr = fence.into_foreign();
-        // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
-        let borrowed = unsafe { DriverDmaFence::<()>::borrow(ptr) }.context();
-        assert_eq!(borrowed, context);
-        assert!(!shared.is_signaled());
-
-        // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
-        unsafe { DriverDmaFence::<()>::from_foreign(ptr) }.signal(Ok(()));
-        assert!(shared.is_signaled());
-
-        Ok(())
-    }
-
     /// The driver's data is dropped once, when the fence is signaled, however that comes about,
     /// or with a fence that was not armed.
     #[test]
@@ -678,6 +657,24 @@ mod suite {
         // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
         unsafe { DriverDmaFence::<Data>::from_foreign(ptr) }.signal(Ok(()));
         assert_eq!(drops(), 3);
+
+        Ok(())
+    }
+
+    #[test]
+    fn foreign() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let context = fence.context();
+
+        let ptr = fence.into_foreign();
+        // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
+        let borrowed = unsafe { DriverDmaFence::<()>::borrow(ptr) }.context();
+        assert_eq!(borrowed, context);
+        assert!(!shared.is_signaled());
+
+        // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
+        unsafe { DriverDmaFence::<()>::from_foreign(ptr) }.signal(Ok(()));
+        assert!(shared.is_signaled());
 
         Ok(())
     }

@@ -7,6 +7,8 @@ use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
 };
+use kernel::time::delay::fsleep;
+use kernel::workqueue;
 
 struct Client {
     fences: Fences,
@@ -33,8 +35,9 @@ impl Client {
 
     /// Returns the fence that was attached last.
     fn last(&self) -> Result<ARef<DmaFence>> {
-        let mut fences = self.resv.get_fences(Usage::Read)?;
-        fences.pop().ok_or(ENOENT)
+        let guard = self.resv.lock();
+        let last = guard.iter(Usage::Read).last();
+        last.map(|(fence, _)| ARef::from(fence)).ok_or(ENOENT)
     }
 
     fn blocks(&self) -> usize {
@@ -217,19 +220,11 @@ mod tests {
             state.expiring = Some(shared.clone());
             fence
         };
-        let fence = Arc::pin_init(new_spinlock_irq!(Some(fence)), GFP_KERNEL)?;
-        let timer = KBox::pin_init(
-            HrTimerFn::<_, RelativeSoftMode<Monotonic>>::new(move || {
-                let fence = fence.lock().take();
-                if let Some(fence) = fence {
-                    fence.signal(Ok(()));
-                }
-                HrTimerNext::Done
-            }),
-            GFP_KERNEL,
-        )?;
+        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+            fsleep(Delta::from_millis(20));
+            fence.signal(Ok(()));
+        })?;
         assert!(!shared.is_signaled());
-        let _handle = timer.start(Delta::from_millis(20));
         assert_eq!(client.signal(id), Err(ETIMEDOUT));
         assert!(shared.is_signaled());
 
