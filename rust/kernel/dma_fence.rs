@@ -165,10 +165,7 @@ pub use self::ctx::{
 };
 
 mod signalling;
-pub use self::signalling::{
-    signalling,
-    Signalling, //
-};
+pub use self::signalling::signalling;
 
 #[cfg(CONFIG_SYNC_FILE)]
 mod sync_file;

@@ -277,7 +277,7 @@ fn deadlock(what: usize) -> Result<isize> {
     let once = SetOnce::<u32>::new();
 
     match what {
-        FENCE => signalling(|_| signalling(|_| drop(KEPT.lock()))),
+        FENCE => signalling(|| signalling(|| drop(KEPT.lock()))),
         FENCE_WAIT => {
             let _kept = KEPT.lock();
             DmaFence::stub().wait()?;

@@ -2,16 +2,7 @@
 
 //! The scope of what fences wait for.
 
-use crate::{
-    bindings,
-    types::NotThreadSafe, //
-};
-
-/// Shows that the thread is in the scope of [`signalling`].
-///
-/// Functions that are part of how a fence gets signaled can take a reference to one, so that they
-/// aren't called without the annotation. It can't leave the scope, nor the thread.
-pub struct Signalling(NotThreadSafe);
+use crate::bindings;
 
 /// Runs `f`, and tells lockdep that a fence needs it to be signaled.
 ///
@@ -22,8 +13,8 @@ pub struct Signalling(NotThreadSafe);
 /// - allocate memory, other than with [`GFP_ATOMIC`] or [`GFP_NOWAIT`], as reclaim waits for
 ///   fences.
 ///
-/// With `PROVE_LOCKING`, lockdep reports it if `f` does so; without, this costs nothing. Scopes may
-/// be nested.
+/// With `PROVE_LOCKING`, lockdep reports it if `f` does so. Without `LOCKDEP`, this costs the calls
+/// of two empty helpers, or nothing with `RUST_INLINE_HELPERS`. Scopes may be nested.
 ///
 /// The scope is that of a thread. A fence that is signaled by another thread needs another one
 /// there.
@@ -34,25 +25,16 @@ pub struct Signalling(NotThreadSafe);
 /// # Examples
 ///
 /// ```
-/// use kernel::dma_fence::{
-///     signalling,
-///     DriverDmaFence,
-///     Signalling, //
-/// };
+/// use kernel::dma_fence::signalling;
 /// # use kernel::dma_fence::{DmaFenceCtx, DmaFenceNames, UnarmedDmaFence};
-///
-/// // To be called in such a scope only.
-/// fn complete(fence: DriverDmaFence, _: &Signalling) {
-///     fence.signal(Ok(()));
-/// }
 ///
 /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
 /// let unarmed = UnarmedDmaFence::new(GFP_KERNEL)?;
 ///
-/// signalling(|token| {
+/// signalling(|| {
 ///     let fence = ctx.arm(unarmed);
 ///     // Publish the fence and run the job.
-///     complete(fence, token);
+///     fence.signal(Ok(()));
 /// });
 /// # Ok::<(), Error>(())
 /// ```
@@ -60,12 +42,12 @@ pub struct Signalling(NotThreadSafe);
 /// [`GFP_ATOMIC`]: crate::alloc::flags::GFP_ATOMIC
 /// [`GFP_NOWAIT`]: crate::alloc::flags::GFP_NOWAIT
 #[inline]
-pub fn signalling<R>(f: impl FnOnce(&Signalling) -> R) -> R {
+pub fn signalling<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: The scope is ended below, by the same thread. As scopes are closures, and panics
     // don't unwind, those that are begun later are ended before.
     let cookie = unsafe { bindings::dma_fence_begin_signalling() };
 
-    let ret = f(&Signalling(NotThreadSafe));
+    let ret = f();
 
     // SAFETY: The cookie is that of the latest scope that has not been ended.
     unsafe { bindings::dma_fence_end_signalling(cookie) };

@@ -614,8 +614,8 @@ mod suite {
         };
         assert!(!inside() || !cfg!(CONFIG_LOCKDEP));
 
-        let got = signalling(|_| {
-            signalling(|_| fence.signal(Ok(())));
+        let got = signalling(|| {
+            signalling(|| fence.signal(Ok(())));
             inside() && shared.is_signaled()
         });
         assert!(got);

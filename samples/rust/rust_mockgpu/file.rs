@@ -120,7 +120,7 @@ impl File {
         })?;
 
         // Others see the fence, so nothing fails, allocates or waits until the queue has the job.
-        signalling(|_| {
+        signalling(|| {
             for (syncobj, node, point) in signals {
                 match node {
                     None => syncobj.replace_fence(Some(&fence)),

@@ -234,7 +234,7 @@ impl Queue {
         let job = engine.and_then(|engine| engine.job);
         let ring = core::mem::take(&mut *self.ring.lock());
 
-        signalling(|_| {
+        signalling(|| {
             for job in Iterator::chain(job.into_iter(), ring) {
                 job.finish(Err(ECANCELED), &self.cleanup);
             }
@@ -255,7 +255,7 @@ impl WorkItem for Queue {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        signalling(|_| Self::advance(&this));
+        signalling(|| Self::advance(&this));
     }
 }
 
