@@ -234,7 +234,7 @@ const ATTEMPTS: &[fn() -> Result] = &[
         };
         shmem::Object::<Object>::new(&drm, PAGE_SIZE, other, ())?;
         obj.vmap::<PAGE_SIZE>()?.write8(1, 0);
-        let map = obj.owned_vmap::<PAGE_SIZE>()?;
+        let map = obj.vmap::<PAGE_SIZE>()?;
         let parent: &faux::Device<_> = parent.as_ref();
         let table = obj.owned_sg_table(parent.as_ref())?;
         drop(obj);
