@@ -346,10 +346,12 @@ mod suite {
     fn add_shared_container() -> Result {
         let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
         let fence = fence()?;
-
         let array = DmaFence::new_array(&[&*fence, &*fence])?;
-        let added = resv.lock().reserve_one()?.add_shared(&array, Usage::Read);
+
+        let mut guard = resv.lock();
+        let added = guard.reserve_one()?.add_shared(&array, Usage::Read);
         assert!(added.is_err());
+        drop(guard);
         fence.signal(Ok(()));
 
         Ok(())
