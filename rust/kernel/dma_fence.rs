@@ -10,7 +10,7 @@
 //! # Vocabulary
 //!
 //! - [`DmaFence`] is the shared view: a fence of any driver, reference counted, which can be
-//!   asked and waited for, but not signaled.
+//!   queried and waited for, but not signaled.
 //! - [`DriverDmaFence`] is the owning view: it exists once for each fence that a Rust driver
 //!   emits, and alone can signal it, and reach the data that the driver keeps with it.
 //! - [`UnarmedDmaFence`] is the memory of a fence to come, and that data. Allocating it may fail
@@ -21,7 +21,7 @@
 //!   registering it on a fence needs no memory.
 //! - [`DmaFenceCb`] is a callback that is registered on a fence. The ready-made ones, for a
 //!   [`Completion`](crate::sync::Completion), a task and a work item, need no `unsafe` in the
-//!   driver; a function of its own is an `unsafe` implementation of [`DmaFenceCbFunc`].
+//!   driver; the driver's own function is an `unsafe` implementation of [`DmaFenceCbFunc`].
 //! - [`signalling()`] is the scope of code that fences need to be signaled; lockdep checks it.
 //! - An *array* is a fence that is signaled when several others are, and a *chain* one that is
 //!   signaled when a fence and those before it are; both are *containers*. See
@@ -69,8 +69,9 @@
 //! Querying a fence may signal it, which runs its callbacks. So hold no lock that these take, and
 //! in a callback query no fence, not even another one; its numbers are fine.
 //!
-//! "Any" context below means process context and interrupts, but not NMI. With `PREEMPT_RT` the
-//! lock of a fence sleeps, so what takes it can't be used in hard interrupt context there.
+//! "Any" context, here and in the items of this module, means process context and interrupts, but
+//! not NMI. With `PREEMPT_RT`, the lock of a fence sleeps, and memory can't be freed in hard
+//! interrupts. So nothing that takes that lock or drops a last reference can be used there.
 //!
 //! What a drop may do:
 //! - A [`DriverDmaFence`] signals the fence, and drops the driver's data.
@@ -201,7 +202,7 @@ mod tests_st_unwrap;
 ///
 /// # Invariants
 ///
-/// `self.inner` is an initialised `struct dma_fence` with a non-zero reference count.
+/// `self.inner` is an initialized `struct dma_fence` with a non-zero reference count.
 ///
 /// [module documentation]: self
 #[repr(transparent)]
@@ -242,7 +243,7 @@ impl DmaFence {
     ///
     /// # Safety
     ///
-    /// `ptr` must point to an initialised `struct dma_fence` to which a reference is held for all
+    /// `ptr` must point to an initialized `struct dma_fence` to which a reference is held for all
     /// of `'a`.
     #[inline]
     pub unsafe fn from_raw<'a>(ptr: *mut bindings::dma_fence) -> &'a Self {
@@ -280,7 +281,9 @@ impl DmaFence {
 
     /// Returns the number of the fence's context, `dma_fence.context`.
     ///
-    /// May be called in any context.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn context(&self) -> u64 {
         // SAFETY: By the type invariant, the fence is valid. Emitters write `context` before they
@@ -290,7 +293,9 @@ impl DmaFence {
 
     /// Returns the fence's sequence number in its context, `dma_fence.seqno`.
     ///
-    /// May be called in any context.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn seqno(&self) -> u64 {
         // SAFETY: As in `context()`.
@@ -324,16 +329,21 @@ impl DmaFence {
     /// As for [`is_signaled`](Self::is_signaled).
     #[inline]
     pub fn status(&self) -> Option<Result> {
-        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
+        // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. If its lock is an
+        // external one, its issuer has to keep that for as long as the fence, see
+        // `dma_fence_init()`.
         match unsafe { bindings::dma_fence_get_status(self.as_raw()) } {
             0 => None,
             status => Some(to_result(status)),
         }
     }
 
-    /// Returns whether the fence is made of other fences, i.e. an array or a chain.
+    /// Returns whether the fence is made of other fences, i.e. an array or a chain. Wraps
+    /// `dma_fence_is_container()`.
     ///
-    /// May be called in any context. C: `dma_fence_is_container()`.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn is_container(&self) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.
@@ -392,12 +402,14 @@ impl DmaFence {
     }
 
     /// Returns the name of the driver that emitted the fence, or `detached-driver` once it is
-    /// signaled.
+    /// signaled. Wraps `dma_fence_driver_name()`.
     ///
     /// Others may free the name when the fence is signaled and a grace period has passed, so it
     /// can be used only for as long as both the fence and the RCU guard are there.
     ///
-    /// May be called in any context. C: `dma_fence_driver_name()`.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn driver_name<'a>(&'a self, _rcu: &'a rcu::Guard) -> &'a CStr {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence. The guard shows that
@@ -407,11 +419,13 @@ impl DmaFence {
     }
 
     /// Returns the name of the timeline that the fence is on, or `signaled-timeline` once it is
-    /// signaled.
+    /// signaled. Wraps `dma_fence_timeline_name()`.
     ///
     /// See [`driver_name`](Self::driver_name) for how long it can be used.
     ///
-    /// May be called in any context. C: `dma_fence_timeline_name()`.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn timeline_name<'a>(&'a self, _rcu: &'a rcu::Guard) -> &'a CStr {
         // SAFETY: As in `driver_name()`.

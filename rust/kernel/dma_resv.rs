@@ -16,6 +16,11 @@
 //!
 //! To lock several objects at once, see [`lock_many()`] and [`acquire()`].
 //!
+//! # Context
+//!
+//! "Any" context is that of [fences](crate::dma_fence#context). Reserving slots, adding a fence and
+//! queries look whether fences are signaled, which may signal them and so run their callbacks.
+//!
 //! # Examples
 //!
 //! ```
@@ -83,7 +88,7 @@ mod wait;
 #[cfg(CONFIG_RUST_DMA_RESV_KUNIT_TEST)]
 mod tests;
 
-/// How a fence uses the buffer, or whose fences are asked for. C: `enum dma_resv_usage`.
+/// How a fence uses the buffer, or which fences are queried; `enum dma_resv_usage` in C.
 ///
 /// A query for a usage covers the fences of it and of those before it, e.g. one for [`Usage::Read`]
 /// covers [`Usage::Kernel`] and [`Usage::Write`] too.
@@ -92,18 +97,19 @@ mod tests;
 pub enum Usage {
     /// The kernel moves or clears the memory. Everyone has to wait for it.
     Kernel = bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
-    /// Implicitly synchronised write.
+    /// Implicitly synchronized write.
     Write = bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
-    /// Implicitly synchronised read.
+    /// Implicitly synchronized read.
     Read = bindings::dma_resv_usage_DMA_RESV_USAGE_READ,
-    /// No implicit synchronisation; only the memory has to stay.
+    /// No implicit synchronization; only the memory has to stay.
     Bookkeep = bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
 }
 
 impl Usage {
-    /// Returns the usage whose fences a writer, or a reader, has to wait for.
+    /// Returns the usage whose fences a writer, or a reader, has to wait for. The counterpart of
+    /// `dma_resv_usage_rw()`.
     ///
-    /// A writer waits for readers and writers, a reader for writers. C: `dma_resv_usage_rw()`.
+    /// A writer waits for readers and writers, a reader for writers.
     #[inline]
     pub const fn implicit(write: bool) -> Self {
         if write {
@@ -113,7 +119,7 @@ impl Usage {
         }
     }
 
-    /// Makes sense of what C stores with each fence, in two bits.
+    /// Converts the usage that C stores with each fence, in two bits.
     #[inline]
     fn from_raw(usage: bindings::dma_resv_usage) -> Self {
         match usage {
@@ -127,16 +133,15 @@ impl Usage {
 
 /// A DMA reservation object.
 ///
-/// The one of a GEM object is borrowed from it; one that stands by itself comes from
-/// [`DmaResv::new`].
+/// That of a GEM object is borrowed from the object; [`DmaResv::new`] makes one without.
 ///
 /// # Context
 ///
-/// Dropping it drops the references to its fences, in any context.
+/// It may be dropped in any context, which drops the references to its fences.
 ///
 /// # Invariants
 ///
-/// `self.inner` is an initialised `struct dma_resv`.
+/// `self.inner` is an initialized `struct dma_resv`.
 #[pin_data(PinnedDrop)]
 #[repr(transparent)]
 pub struct DmaResv {
@@ -153,13 +158,11 @@ unsafe impl Send for DmaResv {}
 unsafe impl Sync for DmaResv {}
 
 impl DmaResv {
-    /// Returns an initialiser for a reservation object without fences.
-    ///
-    /// C: `dma_resv_init()`.
+    /// Returns an initializer for a reservation object without fences. Wraps `dma_resv_init()`.
     #[inline]
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            // INVARIANT: `dma_resv_init()` initialises it.
+            // INVARIANT: `dma_resv_init()` initializes it.
             inner <- Opaque::ffi_init(|slot| {
                 // SAFETY: `slot` is valid for writes, and pinned.
                 unsafe { bindings::dma_resv_init(slot) }
@@ -171,7 +174,7 @@ impl DmaResv {
     ///
     /// # Safety
     ///
-    /// `ptr` must point to an initialised `struct dma_resv` that lives for all of `'a`.
+    /// `ptr` must point to an initialized `struct dma_resv` that lives for all of `'a`.
     #[inline]
     pub unsafe fn from_raw<'a>(ptr: *mut bindings::dma_resv) -> &'a Self {
         // CAST: `DmaResv` is a transparent wrapper of `struct dma_resv`.
@@ -185,9 +188,11 @@ impl DmaResv {
         self.inner.get()
     }
 
-    /// Locks the reservation object.
+    /// Locks the reservation object. Wraps `dma_resv_lock()`.
     ///
-    /// May sleep. Locking it twice in one thread is a deadlock. C: `dma_resv_lock()`.
+    /// # Context
+    ///
+    /// May sleep. Locking it twice in one thread is a deadlock.
     #[inline]
     pub fn lock(&self) -> DmaResvGuard<'_> {
         // Without an acquire context this always returns 0.
@@ -203,9 +208,12 @@ impl DmaResv {
         }
     }
 
-    /// Locks the reservation object, unless a signal arrives.
+    /// Locks the reservation object, unless a signal arrives. Wraps
+    /// `dma_resv_lock_interruptible()`.
     ///
-    /// May sleep. C: `dma_resv_lock_interruptible()`.
+    /// # Context
+    ///
+    /// As for [`lock`](Self::lock).
     ///
     /// # Errors
     ///
@@ -224,20 +232,28 @@ impl DmaResv {
         })
     }
 
-    /// Returns whether anybody has the lock.
+    /// Returns whether any thread has the lock. Wraps `dma_resv_is_locked()`.
     ///
-    /// May be called in any context; the answer may be out of date at once. C:
-    /// `dma_resv_is_locked()`.
+    /// The answer may be out of date at once.
+    ///
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn is_locked(&self) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is valid.
         unsafe { bindings::dma_resv_is_locked(self.as_raw()) }
     }
 
-    /// Returns whether all fences of `usage`, and of those before it, are signaled.
-    ///
-    /// May be called in any context; without the lock the answer may be out of date at once. C:
+    /// Returns whether all fences of `usage`, and of those before it, are signaled. Wraps
     /// `dma_resv_test_signaled()`.
+    ///
+    /// Without the lock, the answer may be out of date at once.
+    ///
+    /// # Context
+    ///
+    /// Any, but not a callback of a fence, nor with a lock held that a callback of one of the
+    /// object's fences takes: it queries them, which may signal them.
     #[inline]
     pub fn test_signaled(&self, usage: Usage) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is valid.
@@ -251,7 +267,8 @@ impl DmaResv {
     ///
     /// # Context
     ///
-    /// May sleep, as it allocates.
+    /// Process context; may sleep, as it allocates. Not with a lock held that a callback of one of
+    /// the object's fences takes: it queries them, which may signal them.
     ///
     /// # Errors
     ///
@@ -282,7 +299,7 @@ impl DmaResv {
 #[pinned_drop]
 impl PinnedDrop for DmaResv {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant, it is initialised. Nobody borrows it, so nobody uses it
+        // SAFETY: By the type invariant, it is initialized. Nobody borrows it, so nobody uses it
         // any more, nor waits for its lock, even if a guard was leaked.
         unsafe { bindings::dma_resv_fini(self.inner.get()) };
     }
@@ -333,16 +350,24 @@ impl<'a> DmaResvGuard<'a> {
     ///
     /// This is [`DmaResv::test_signaled`], but as the object is locked, it need not get and put the
     /// fences that it looks at.
+    ///
+    /// # Context
+    ///
+    /// Any, but not with a lock held that a callback of one of these fences takes: it queries them,
+    /// which may signal them.
     #[inline]
     pub fn test_signaled(&self, usage: Usage) -> bool {
         self.iter(usage).all(|(fence, _)| fence.is_signaled())
     }
 
-    /// Iterates over the fences of `usage`, and of those before it.
+    /// Iterates over the fences of `usage`, and of those before it. Wraps
+    /// `dma_resv_for_each_fence()`.
     ///
     /// Some of them may be signaled. No fence can be added meanwhile, as that needs the guard.
     ///
-    /// Does not sleep. C: `dma_resv_for_each_fence()`.
+    /// # Context
+    ///
+    /// Any. It does not query the fences.
     ///
     /// # Examples
     ///
@@ -383,12 +408,15 @@ impl<'a> DmaResvGuard<'a> {
         self.resv.get_fences(usage)
     }
 
-    /// Reserves slots for `n` fences.
+    /// Reserves slots for `n` fences. Wraps `dma_resv_reserve_fences()`.
     ///
     /// The guard can't be used for anything else, nor unlocked, while there are slots. Those that
     /// are not used are given back when the object is unlocked or reserved from again.
     ///
-    /// May sleep, as it allocates. C: `dma_resv_reserve_fences()`.
+    /// # Context
+    ///
+    /// Process context; may sleep, as it allocates. Not with a lock held that a callback of one of
+    /// the object's fences takes: it queries them, which may signal them.
     ///
     /// # Errors
     ///
@@ -491,12 +519,16 @@ pub struct DmaResvSlot<'a> {
 }
 
 impl DmaResvSlot<'_> {
-    /// Adds a fence that this driver emits, which is visible to others from now on.
+    /// Adds a fence that this driver emits, which is visible to others from now on. Wraps
+    /// `dma_resv_add_fence()`.
     ///
-    /// May replace a signaled fence, or an earlier one of the same timeline, which is put. Takes a
-    /// reference to `fence` of its own.
+    /// May replace a signaled fence, or an earlier one of the same timeline, which is put. Takes
+    /// another reference to `fence`. It can't fail.
     ///
-    /// Does not sleep, and does not fail. C: `dma_resv_add_fence()`.
+    /// # Context
+    ///
+    /// Any, but not with a lock held that a callback of one of the object's fences takes: it
+    /// queries them, which may signal them. Does not sleep.
     #[inline]
     pub fn add<T>(self, fence: &DriverDmaFence<T>, usage: Usage) {
         self.add_raw(fence, usage)
@@ -506,7 +538,7 @@ impl DmaResvSlot<'_> {
     ///
     /// # Errors
     ///
-    /// Gives back the slot if `fence` is made of other fences, which have to be added one by one.
+    /// Gives back the slot if `fence` is made of other fences, which must be added one by one.
     #[inline]
     pub fn add_shared(self, fence: &DmaFence, usage: Usage) -> Result<(), Self> {
         if fence.is_container() {

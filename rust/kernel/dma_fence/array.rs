@@ -18,14 +18,15 @@ use core::ptr::NonNull;
 /// An array is a fence that is signaled once several others are. See [`merge`](Self::merge) for
 /// how to make one of fences that may be arrays and chains themselves.
 impl DmaFence {
-    /// Creates a fence that is signaled when all of `fences` are.
+    /// Creates a fence that is signaled when all of `fences` are. Wraps `dma_fence_array_create()`.
     ///
-    /// It has a context of its own, and keeps `fences` for as long as it lives. If it was waited
-    /// for, or had a callback, before they were signaled, it ends with the first error of theirs;
-    /// else it may have none.
+    /// It has a new context, and keeps `fences` for as long as it lives. If it was waited for, or
+    /// had a callback, before they were signaled, it ends with the first of their errors;
+    /// otherwise, it may have none.
     ///
-    /// May sleep, and must not be called between the publication and the signaling of a fence. C:
-    /// `dma_fence_array_create()`.
+    /// # Context
+    ///
+    /// May sleep, and must not be called between the publication and the signaling of a fence.
     ///
     /// # Errors
     ///

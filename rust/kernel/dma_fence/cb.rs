@@ -30,7 +30,7 @@ use pin_init::PinInit;
 
 /// A function that is called when a fence is signaled, and its data.
 ///
-/// Most users need none of their own: the implementations for [`Arc<Completion>`], [`ARef<Task>`]
+/// Most drivers need not implement it: the implementations for [`Arc<Completion>`], [`ARef<Task>`]
 /// and [`QueueWork`] are safe to use.
 ///
 /// A registration can be leaked, so the data can't borrow anything.
@@ -90,6 +90,10 @@ unsafe extern "C" fn func<T: DmaFenceCbFunc>(
 }
 
 /// Completes the [`Completion`] for all that wait for it. Wraps `complete_all()`.
+///
+/// To wait for one fence, use [`DmaFence::wait`]. Lockdep knows that as a wait for a fence, and
+/// reports locks that must not be held then. It does not know that waiting for the completion is
+/// one, too.
 // SAFETY: `call()` does nothing to a fence. `FUNC` is in the kernel crate, which is never unloaded.
 unsafe impl DmaFenceCbFunc for Arc<Completion> {
     const FUNC: RawFunc = complete_all;
@@ -103,6 +107,7 @@ unsafe impl DmaFenceCbFunc for Arc<Completion> {
 /// Wakes up the task, if it sleeps. Wraps `wake_up_process()`.
 ///
 /// The task must expect to be woken for other reasons too, and check whether the fence is signaled.
+/// As with a [`Completion`], lockdep does not know that it waits for a fence.
 // SAFETY: As for `Arc<Completion>`.
 unsafe impl DmaFenceCbFunc for ARef<Task> {
     const FUNC: RawFunc = wake_up;
@@ -528,7 +533,8 @@ impl<T> DmaFenceCb<T> {
     #[inline]
     fn remove_raw(&self) -> bool {
         // SAFETY: By the type invariant, `cb` was registered on `fence`. If it was called, C finds
-        // it on no list.
+        // it on no list. If the fence's lock is an external one, its issuer has to keep that for as
+        // long as the fence, see `dma_fence_init()`.
         unsafe { bindings::dma_fence_remove_callback(self.fence.as_raw(), self.cb.0.cb.get()) }
     }
 }

@@ -55,11 +55,12 @@ impl From<InvalidChain> for Error {
 }
 
 impl UnarmedChainNode {
-    /// Allocates the memory.
+    /// Allocates the memory. Wraps `dma_fence_chain_alloc()`.
+    ///
+    /// # Context
     ///
     /// May sleep where `flags` allow it. Must not be called between the publication and the
-    /// signaling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]. C:
-    /// `dma_fence_chain_alloc()`.
+    /// signaling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`].
     ///
     /// # Errors
     ///
@@ -72,21 +73,23 @@ impl UnarmedChainNode {
         Ok(Self(KBox::new_uninit(flags)?))
     }
 
-    /// Gives the memory, which comes from `Kmalloc` and is not initialised, to C.
+    /// Gives the memory, which comes from `Kmalloc` and is not initialized, to C.
     #[inline]
     pub(crate) fn into_raw(self) -> *mut bindings::dma_fence_chain {
         KBox::into_raw(self.0).cast()
     }
 
     /// Makes the memory into a fence that is signaled when `fence` is and, if there is one,
-    /// `prev`.
+    /// `prev`. Wraps `dma_fence_chain_init()`.
     ///
     /// `prev` is the chain to be continued; it may be any other fence too, with which a chain
     /// begins. If it is a chain and `seqno` is greater than its sequence number, the new link has
     /// its context, and `seqno`. Otherwise it has a new context and, so that it never goes back, a
     /// sequence number that is at least that of a chain before it.
     ///
-    /// May be called in any context. C: `dma_fence_chain_init()`.
+    /// # Context
+    ///
+    /// Any.
     ///
     /// # Errors
     ///
@@ -156,9 +159,11 @@ impl UnarmedChainNode {
 /// A chain is a fence that is signaled once a fence and those before it are. It is made of links,
 /// each of which is a chain and contains a fence.
 impl DmaFence {
-    /// Returns whether the fence is a chain.
+    /// Returns whether the fence is a chain. Wraps `dma_fence_is_chain()`.
     ///
-    /// May be called in any context. C: `dma_fence_is_chain()`.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn is_chain(&self) -> bool {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence.

@@ -77,11 +77,13 @@ unsafe impl Sync for DmaFenceNames {}
 impl DmaFenceNames {
     /// Allocates the names of a driver and of a timeline.
     ///
+    /// # Context
+    ///
     /// May sleep.
     ///
     /// # Errors
     ///
-    /// - [`ENAMETOOLONG`] if a name has more than 31 bytes, which is what user space can be told.
+    /// - [`ENAMETOOLONG`] if a name has more than 31 bytes, the most that user space can read.
     /// - [`ENOMEM`] if there is no memory.
     pub fn new(driver: &CStr, timeline: &CStr) -> Result<ARef<Self>> {
         let copy = |name: &CStr| -> Result<[u8; NAME_SIZE]> {
@@ -211,6 +213,8 @@ pub struct UnarmedDmaFence<T = ()>(Pin<KBox<Allocation<T>>>);
 impl UnarmedDmaFence {
     /// Allocates a fence without driver data.
     ///
+    /// # Context
+    ///
     /// May sleep where `flags` allow it. Must not be called between the publication and the
     /// signaling of a fence, unless with [`GFP_ATOMIC`] or [`GFP_NOWAIT`]: reclaim may wait for
     /// fences.
@@ -229,9 +233,11 @@ impl UnarmedDmaFence {
 }
 
 impl<T> UnarmedDmaFence<T> {
-    /// Allocates a fence, and initialises the driver's data in it.
+    /// Allocates a fence, and initializes the driver's data in it.
     ///
-    /// The context is that of [`new`](UnarmedDmaFence::new), and of `init`.
+    /// # Context
+    ///
+    /// That of [`new`](UnarmedDmaFence::new), and of `init`.
     ///
     /// # Errors
     ///
@@ -327,9 +333,11 @@ pub struct DmaFenceCtx {
 }
 
 impl DmaFenceCtx {
-    /// Creates a timeline with a context number of its own.
+    /// Creates a timeline with a new context number. Wraps `dma_fence_context_alloc()`.
     ///
-    /// May be called in any context. C: `dma_fence_context_alloc()`.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn new(names: ARef<DmaFenceNames>) -> Self {
         Self {
@@ -346,11 +354,13 @@ impl DmaFenceCtx {
         self.context
     }
 
-    /// Makes a fence, the next one on the timeline.
+    /// Makes a fence, the next one on the timeline. Wraps `dma_fence_init64()`.
     ///
-    /// From when the fence is published, it has to be signaled in bounded time.
+    /// Once the fence is published, it must be signaled in bounded time.
     ///
-    /// May be called in any context. C: `dma_fence_init64()`.
+    /// # Context
+    ///
+    /// Any.
     #[inline]
     pub fn arm<T>(&mut self, fence: UnarmedDmaFence<T>) -> DriverDmaFence<T> {
         // OVERFLOW: A fence each nanosecond would take 584 years.
@@ -405,14 +415,16 @@ impl<T> DriverDmaFence<T> {
         unsafe { Pin::new_unchecked(&(*self.0.as_ptr()).data) }
     }
 
-    /// Signals the fence.
+    /// Signals the fence. Wraps `dma_fence_set_error()` and `dma_fence_signal()`.
     ///
-    /// Runs the callbacks, wakes up who waits, drops the driver's data, and gives up the fence.
+    /// Runs the callbacks, wakes up waiters, drops the driver's data, and gives up the fence.
     /// `status` says how the work ended; commonly used errors are [`ENODATA`], [`ECANCELED`] and
     /// [`ETIME`].
     ///
-    /// May be called in any context that `T` may be dropped in, but not with a lock held that a
-    /// callback of the fence takes. C: `dma_fence_set_error()` and `dma_fence_signal()`.
+    /// # Context
+    ///
+    /// Any in which `T` may be dropped, but not a callback of a fence, nor with a lock held that a
+    /// callback of this one takes.
     #[inline]
     pub fn signal(self, status: Result) {
         let mut this = ManuallyDrop::new(self);

@@ -4,7 +4,8 @@
 
 use crate::bindings;
 
-/// Runs `f`, and tells lockdep that a fence needs it to be signaled.
+/// Runs `f`, and marks it for lockdep as code that a fence needs to be signaled. Wraps
+/// `dma_fence_begin_signalling()` and `dma_fence_end_signalling()`.
 ///
 /// It is for all code that has to run between the time when a fence is published and that when it
 /// is signaled: the tail of a job's submission, the interrupt or the work item that signals it,
@@ -19,8 +20,9 @@ use crate::bindings;
 /// The scope is that of a thread. A fence that is signaled by another thread needs another one
 /// there.
 ///
-/// May be called in any context. In atomic context, where sleeping is detected as it is, this does
-/// nothing. C: `dma_fence_begin_signalling()` and `dma_fence_end_signalling()`.
+/// # Context
+///
+/// Any. In atomic context, where sleeping is detected anyway, this does nothing.
 ///
 /// # Examples
 ///

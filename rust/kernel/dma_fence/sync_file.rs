@@ -21,7 +21,7 @@ use core::ptr::NonNull;
 
 /// A file that holds a fence.
 ///
-/// User space can poll it, ask for its state, merge it with others, and hand it to drivers, which
+/// User space can poll it, query its state, merge it with others, and hand it to drivers, which
 /// get the fence back through [`DmaFence::from_sync_file`].
 ///
 /// Create it and reserve a file descriptor before the point of no return, and [install] it after;
@@ -63,15 +63,16 @@ use core::ptr::NonNull;
 pub struct SyncFile(ARef<File>);
 
 impl SyncFile {
-    /// Creates a file that holds `fence`.
+    /// Creates a file that holds `fence`. Wraps `sync_file_create()`.
     ///
-    /// May sleep, and must not be called between the publication and the signaling of a fence. C:
-    /// `sync_file_create()`.
+    /// # Context
+    ///
+    /// May sleep, and must not be called between the publication and the signaling of a fence.
     ///
     /// # Errors
     ///
-    /// [`AllocError`] if there is no memory or the system has too many files open; C does not tell
-    /// the difference.
+    /// [`AllocError`] if there is no memory or the system has too many files open; C returns the
+    /// same for both.
     pub fn new(fence: &DmaFence) -> Result<Self, AllocError> {
         // SAFETY: By its type invariant, `fence` is valid. C gets its own reference.
         let sync_file = unsafe { bindings::sync_file_create(fence.as_raw()) };
@@ -87,10 +88,14 @@ impl SyncFile {
         Ok(Self(unsafe { ARef::from_raw(file) }))
     }
 
-    /// Gives the file to user space, under the reserved file descriptor, which is returned.
+    /// Gives the file to user space, under the reserved file descriptor, which is returned. Wraps
+    /// `fd_install()`.
     ///
-    /// User space may close it at once. May be called in the thread that made the reservation only.
-    /// C: `fd_install()`.
+    /// User space may close it at once.
+    ///
+    /// # Context
+    ///
+    /// Process context, in the thread that made the reservation.
     #[inline]
     pub fn install(self, fd: FileDescriptorReservation) -> u32 {
         let number = fd.reserved_fd();
@@ -102,12 +107,15 @@ impl SyncFile {
 /// # Files
 impl DmaFence {
     /// Returns the fence in the file that the thread has under the file descriptor, or [`None`] if
-    /// there is no such file, as in a thread that exits, or it holds no fence.
+    /// there is no such file, as in a thread that exits, or it holds no fence. Wraps
+    /// `sync_file_get_fence()`.
     ///
     /// As it comes from user space, it may be any fence: an array or a chain, and one that the
     /// driver itself has emitted.
     ///
-    /// Must be called in process context. C: `sync_file_get_fence()`.
+    /// # Context
+    ///
+    /// Process context.
     #[inline]
     pub fn from_sync_file(fd: u32) -> Option<ARef<Self>> {
         // A thread that exits has no files any more when the last of them are closed, which may be

@@ -89,9 +89,10 @@ pub(super) fn register(
     Ok(UnarmedDmaFenceCb::new(count.clone(), GFP_KERNEL)?.register(fence)?)
 }
 
-/// Keeps the errno of its call, with a lock.
+/// Keeps the errno of its call, with a lock, and the address at which it was made.
 #[pin_data]
 struct Locked {
+    address: usize,
     #[pin]
     status: SpinLockIrq<Option<i32>>,
 }
@@ -293,7 +294,7 @@ mod suite {
     fn leak() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
 
-        // As good as `forget()`, but for being taken back in the end.
+        // As good as `forget()`, except that it is taken back in the end.
         let fence = ManuallyDrop::new(fence);
 
         assert!(!shared.is_signaled());
@@ -449,6 +450,25 @@ mod suite {
         Ok(())
     }
 
+    // Registering needs no memory, so it may be done where nothing may sleep.
+    #[test]
+    fn callback_register_atomic() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let count = Count::new()?;
+        let cb = UnarmedDmaFenceCb::new(count.clone(), GFP_KERNEL)?;
+        let lock = KBox::pin_init(new_spinlock_irq!(()), GFP_KERNEL)?;
+
+        let guard = lock.lock();
+        let cb = cb.register(shared);
+        drop(guard);
+        let _cb = cb?;
+
+        fence.signal(Ok(()));
+        assert_eq!(count.calls.load(Relaxed), 1);
+
+        Ok(())
+    }
+
     #[test]
     fn callback_already_signaled() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
@@ -492,11 +512,13 @@ mod suite {
     fn callback_pinned_data() -> Result {
         let (fence, shared) = fence(&mut ctx()?)?;
         let cb = UnarmedDmaFenceCb::new(
-            pin_init!(Locked {
+            pin_init!(&this in Locked {
+                address: this.as_ptr().addr(),
                 status <- new_spinlock_irq!(None),
             }),
             GFP_KERNEL,
         )?;
+        assert_eq!(core::ptr::from_ref(&*cb.data()).addr(), cb.data().address);
         assert!(cb.data().status.lock().is_none());
 
         let cb = cb.register(shared)?;
@@ -679,7 +701,7 @@ mod suite {
         Ok(())
     }
 
-    /// An initialiser that fails has its error passed on, and nothing is left behind.
+    /// An initializer that fails has its error passed on, and nothing is left behind.
     #[test]
     fn data_init_fails() -> Result {
         let count = Count::new()?;

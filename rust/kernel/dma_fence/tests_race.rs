@@ -52,7 +52,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Tells that the thread `me` has come to `round`, and gives the other some time to catch up.
+    /// Reports that the thread `me` has come to `round`, and gives the other some time to catch up.
     fn step(&self, me: usize, round: usize) {
         let [ours, theirs] = [&self.at[me & 1], &self.at[(me & 1) ^ 1]];
 

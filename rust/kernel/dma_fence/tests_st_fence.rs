@@ -114,7 +114,7 @@ mod suite {
         fence.signal(Ok(()));
         assert!(shared.is_signaled());
 
-        // The operations are gone: the name is not the timeline's any more.
+        // The operations are detached: the name is not the timeline's any more.
         assert!(shared.timeline_name(&rcu::read_lock()) != c"timeline");
 
         Ok(())

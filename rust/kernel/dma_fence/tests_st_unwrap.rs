@@ -10,7 +10,7 @@ use crate::{
 };
 use core::ptr;
 
-/// A fence of its own context, which signals when it is dropped.
+/// A fence in a new context, which signals when it is dropped.
 struct Mock(Option<DriverDmaFence>, ARef<DmaFence>);
 
 impl Mock {

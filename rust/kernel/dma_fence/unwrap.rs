@@ -83,13 +83,15 @@ impl Drop for Unwrap {
 /// # Taking apart and merging
 impl DmaFence {
     /// Returns the fences that this one is made of: those in an array, in a chain, and in the
-    /// arrays of a chain, or the fence itself.
+    /// arrays of a chain, or the fence itself. Wraps `dma_fence_unwrap_for_each()`.
     ///
     /// Links of a chain whose fences are signaled are dropped from it on the way, other than the
     /// last.
     ///
-    /// May be called, and the result used, in any context, but not from a callback of one of the
-    /// fences. C: `dma_fence_unwrap_for_each()`.
+    /// # Context
+    ///
+    /// Any, also for the use of the result, but not a callback of a fence, nor with a lock held
+    /// that a callback of one of these fences takes: it queries them, which may signal them.
     ///
     /// # Examples
     ///
@@ -119,17 +121,18 @@ impl DmaFence {
         }
     }
 
-    /// Returns a fence that is signaled when all of `fences` are, whatever they are made of.
+    /// Returns a fence that is signaled when all of `fences` are, whatever they are made of. Wraps
+    /// `dma_fence_unwrap_merge()`.
     ///
     /// That is a new array of what [`unwrap_iter`](Self::unwrap_iter) finds in them and is not
     /// signaled, and only the latest of each context; if that is one fence, that fence; if it is
     /// none, a fence that was signaled with the last of them.
     ///
-    /// Wraps `dma_fence_unwrap_merge()`.
-    ///
     /// # Context
     ///
-    /// May sleep, and must not be called between the publication and the signaling of a fence.
+    /// Process context; may sleep, as it allocates. Must not be called between the publication and
+    /// the signaling of a fence, nor with a lock held that a callback of one of these fences takes:
+    /// it queries them, which may signal them.
     ///
     /// # Errors
     ///
@@ -165,7 +168,7 @@ impl DmaFence {
         // CAST: A `&DmaFence` is a pointer to a `struct dma_fence`, of which `DmaFence` is a
         // transparent wrapper.
         // SAFETY: Both arrays have a member for each of `fences`, which are valid. C only reads the
-        // first, and initialises the members of the second before it reads them.
+        // first, and initializes the members of the second before it reads them.
         let merged = unsafe {
             bindings::__dma_fence_unwrap_merge(
                 fences.len(),

@@ -35,13 +35,13 @@ impl From<WaitError> for Error {
     }
 }
 
-/// Makes a timeout into what C takes for one.
+/// Converts a timeout to the argument of `dma_fence_wait_timeout()`.
 #[inline]
 pub(crate) fn timeout_to_c(timeout: Jiffies) -> c_long {
     timeout.try_into().unwrap_or(MAX_SCHEDULE_TIMEOUT)
 }
 
-/// Makes sense of what C's functions return.
+/// Converts the return value of `dma_fence_wait_timeout()`.
 #[inline]
 pub(crate) fn outcome_from_c(ret: c_long) -> Result<Jiffies, WaitError> {
     if ret == 0 {
@@ -62,9 +62,9 @@ pub(crate) fn outcome_from_c(ret: c_long) -> Result<Jiffies, WaitError> {
 
 /// # Waiting
 ///
-/// All of these may sleep, even if the timeout is zero. Don't call them from where a fence has to
-/// be signaled, nor with a lock held that is taken there. Lockdep reports the latter, see
-/// [`signalling()`].
+/// All of these may sleep, even if the timeout is zero. Don't call them in code
+/// that a fence needs to be signaled, nor with a lock held that such code takes. Lockdep reports
+/// the latter, see [`signalling()`].
 ///
 /// Timeouts are in jiffies. [`Jiffies::MAX`], as every value that does not fit a `long`, means to
 /// wait without a limit.
@@ -96,9 +96,11 @@ pub(crate) fn outcome_from_c(ret: c_long) -> Result<Jiffies, WaitError> {
 ///
 /// [`signalling()`]: super::signalling()
 impl DmaFence {
-    /// Waits until the fence is signaled.
+    /// Waits until the fence is signaled. The counterpart of `dma_fence_wait()`.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///
@@ -108,9 +110,12 @@ impl DmaFence {
         self.wait_raw(false, MAX_SCHEDULE_TIMEOUT).map(|_| ())
     }
 
-    /// Waits until the fence is signaled, or the thread gets a signal.
+    /// Waits until the fence is signaled, or the thread gets a signal. The counterpart of
+    /// `dma_fence_wait()`.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///
@@ -121,12 +126,14 @@ impl DmaFence {
         self.wait_raw(true, MAX_SCHEDULE_TIMEOUT).map(|_| ())
     }
 
-    /// Waits until the fence is signaled or the time is over.
+    /// Waits until the fence is signaled or the time is over. Wraps `dma_fence_wait_timeout()`.
     ///
     /// Returns the time left, at least one jiffy. With a timeout of zero, only looks whether the
     /// fence is signaled.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait_timeout()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///
@@ -137,12 +144,15 @@ impl DmaFence {
         self.wait_raw(false, timeout_to_c(timeout))
     }
 
-    /// Waits until the fence is signaled, the time is over, or the thread gets a signal.
+    /// Waits until the fence is signaled, the time is over, or the thread gets a signal. Wraps
+    /// `dma_fence_wait_timeout()`.
     ///
     /// Returns the time left, at least one jiffy. With a timeout of zero, only looks whether the
     /// fence is signaled.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_fence_wait_timeout()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///
@@ -157,7 +167,8 @@ impl DmaFence {
     #[inline]
     fn wait_raw(&self, intr: bool, timeout: c_long) -> Result<Jiffies, WaitError> {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid fence, and stays so as it is
-        // borrowed. `timeout` is not negative.
+        // borrowed. If its lock is an external one, its issuer has to keep that for as long as the
+        // fence, see `dma_fence_init()`. `timeout` is not negative.
         outcome_from_c(unsafe { bindings::dma_fence_wait_timeout(self.as_raw(), intr, timeout) })
     }
 }

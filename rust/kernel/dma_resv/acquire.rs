@@ -25,7 +25,7 @@ use core::{
 ///
 /// # Invariants
 ///
-/// - `ctx` is an initialised `struct ww_acquire_ctx` of `reservation_ww_class`, of the present
+/// - `ctx` is an initialized `struct ww_acquire_ctx` of `reservation_ww_class`, of the present
 ///   thread.
 /// - All objects that are locked with `ctx` are in `locked`. There may be others.
 #[pin_data(PinnedDrop)]
@@ -38,7 +38,7 @@ struct Frame<'r> {
 
 impl<'r> Frame<'r> {
     fn new() -> impl PinInit<Self> {
-        // INVARIANT: `ww_acquire_init()` initialises `ctx`, and nothing is locked yet.
+        // INVARIANT: `ww_acquire_init()` initializes `ctx`, and nothing is locked yet.
         pin_init!(Self {
             ctx <- Opaque::ffi_init(|slot| {
                 // SAFETY: `slot` is valid for writes, and pinned. The class is a static of C.
@@ -117,25 +117,26 @@ impl PinnedDrop for Frame<'_> {
             }
         }
 
-        // SAFETY: By the type invariants, `ctx` is initialised, this is its thread, and nothing is
+        // SAFETY: By the type invariants, `ctx` is initialized, this is its thread, and nothing is
         // locked with it any more.
         unsafe { bindings::ww_acquire_fini(self.ctx.get()) };
     }
 }
 
-/// Gives a context to lock several reservation objects with.
+/// Gives a context to lock several reservation objects with. Wraps `ww_acquire_init()` and
+/// `ww_acquire_fini()`.
 ///
 /// Threads that lock several objects, in any order, don't deadlock if each uses a context. All that
 /// is locked with it has to be unlocked before `f` returns, which the compiler checks; guards that
 /// were leaked are unlocked then.
 ///
-/// The objects have to be there before, and outlive, the call.
+/// The objects must exist before the call, and outlive it.
+///
+/// # Context
 ///
 /// May sleep, and so may `f`. Neither lock a reservation object without the context in `f`, nor
-/// begin another context, nor call this with such a lock held: it may deadlock, and lockdep says
-/// so.
-///
-/// C: `ww_acquire_init()` and `ww_acquire_fini()`.
+/// begin another context, nor call this with such a lock held: it may deadlock, which lockdep
+/// reports.
 ///
 /// # Examples
 ///
@@ -290,7 +291,7 @@ fn lock_many_raw<'r, D, R>(
     })
 }
 
-/// A context to lock several reservation objects with. C: `struct ww_acquire_ctx`.
+/// A context to lock several reservation objects with; `struct ww_acquire_ctx` in C.
 ///
 /// Given by [`acquire`].
 pub struct DmaResvAcquireCtx<'c, 'r> {
@@ -305,6 +306,8 @@ impl<'c, 'r> DmaResvAcquireCtx<'c, 'r> {
     /// contended object is locked then, once its holder lets go, and `f` is called again.
     ///
     /// If `f` fails without contention, the error is passed on.
+    ///
+    /// # Context
     ///
     /// May sleep.
     ///
@@ -367,7 +370,7 @@ impl<'c, 'r> DmaResvAcquireCtx<'c, 'r> {
                 }
                 (_, Err(error)) => return Err(error),
                 (_, Ok(value)) => {
-                    // SAFETY: `ctx` is initialised, and as `self` is given up, nothing more is
+                    // SAFETY: `ctx` is initialized, and as `self` is given up, nothing more is
                     // locked with it.
                     unsafe { bindings::ww_acquire_done(self.frame.ctx.get()) };
 
@@ -389,11 +392,13 @@ pub struct DmaResvLocks<'c, 'r> {
 }
 
 impl<'c, 'r> DmaResvLocks<'c, 'r> {
-    /// Locks a reservation object.
+    /// Locks a reservation object. Wraps `dma_resv_lock()` and `dma_resv_lock_interruptible()`.
     ///
     /// The guard is one like that of [`DmaResv::lock`]. It may be dropped at any time.
     ///
-    /// May sleep. C: `dma_resv_lock()`, `dma_resv_lock_interruptible()`.
+    /// # Context
+    ///
+    /// May sleep.
     ///
     /// # Errors
     ///

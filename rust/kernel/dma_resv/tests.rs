@@ -36,7 +36,7 @@ use core::{
 
 const ALL: [Usage; 4] = [Usage::Kernel, Usage::Write, Usage::Read, Usage::Bookkeep];
 
-/// Returns a fence on a timeline of its own.
+/// Returns a fence on a new timeline.
 fn fence() -> Result<DriverDmaFence> {
     let names = DmaFenceNames::new(c"kunit", c"resv")?;
 
@@ -77,7 +77,7 @@ struct LockMany {
 }
 
 impl LockMany {
-    /// Runs in a thread of its own, while another one has `a` locked with an older context.
+    /// Runs in another thread, while the test has `a` locked with an older context.
     fn run(&self) {
         let resvs = [(&*self.b, true), (&*self.a, false), (&*self.b, false)];
         let resvs = resvs.iter().copied().inspect(|(_, first)| {
@@ -114,7 +114,7 @@ struct BackOff {
 }
 
 impl BackOff {
-    /// Runs in a thread of its own, while another one has `a` locked with an older context.
+    /// Runs in another thread, while the test has `a` locked with an older context.
     fn run(&self) {
         // A guard is kept, so that there is no way to wait for `a`.
         let kept = acquire(|ctx| {

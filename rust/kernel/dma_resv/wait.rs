@@ -25,9 +25,9 @@ use crate::{
 /// All of these wait for the fences of `usage` and of those before it. Fences that are added
 /// meanwhile may be waited for or not; with the lock held there are none.
 ///
-/// All of these may sleep, even if the timeout is zero. Don't call them from where a fence has to
-/// be signaled, nor with a lock held that is taken there; the lock of a reservation object may be
-/// held. Lockdep finds that out if there is a fence to wait for.
+/// All of these may sleep, even if the timeout is zero. Don't call them in code
+/// that a fence needs to be signaled, nor with a lock held that such code takes; the lock of a
+/// reservation object may be held. Lockdep reports the latter if there is a fence to wait for.
 ///
 /// Timeouts are in jiffies, and for all fences together. [`Jiffies::MAX`], as every value that does
 /// not fit a `long`, means to wait without a limit.
@@ -57,9 +57,11 @@ use crate::{
 /// # Ok::<(), Error>(())
 /// ```
 impl DmaResv {
-    /// Waits until all fences are signaled.
+    /// Waits until all fences are signaled. Wraps `dma_resv_wait_timeout()`.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///
@@ -69,9 +71,12 @@ impl DmaResv {
         self.wait_raw(usage, false, Jiffies::MAX).map(|_| ())
     }
 
-    /// Waits until all fences are signaled, or the thread gets a signal.
+    /// Waits until all fences are signaled, or the thread gets a signal. Wraps
+    /// `dma_resv_wait_timeout()`.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///
@@ -82,12 +87,14 @@ impl DmaResv {
         self.wait_raw(usage, true, Jiffies::MAX).map(|_| ())
     }
 
-    /// Waits until all fences are signaled, or the time is over.
+    /// Waits until all fences are signaled, or the time is over. Wraps `dma_resv_wait_timeout()`.
     ///
     /// Returns the time left, at least one jiffy. With a timeout of zero, only looks whether they
     /// are signaled, and returns 1 if so.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///
@@ -98,11 +105,14 @@ impl DmaResv {
         self.wait_raw(usage, false, timeout)
     }
 
-    /// Waits until all fences are signaled, the time is over, or the thread gets a signal.
+    /// Waits until all fences are signaled, the time is over, or the thread gets a signal. Wraps
+    /// `dma_resv_wait_timeout()`.
     ///
     /// Returns the time left, as [`wait_timeout`](Self::wait_timeout) does.
     ///
-    /// May sleep; see [Waiting](#waiting). C: `dma_resv_wait_timeout()`.
+    /// # Context
+    ///
+    /// May sleep; see [Waiting](#waiting).
     ///
     /// # Errors
     ///

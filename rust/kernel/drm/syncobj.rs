@@ -46,7 +46,7 @@ use core::ptr::{
 ///
 /// It can be used, and its references be dropped, only by the thread that looked it up or created
 /// it. C takes the sync object's lock with interrupts on, so interrupt handlers and timers must not
-/// use it; what they use has to be [`Send`] or [`Sync`], which this is not. Look it up when a job
+/// use it; what they use must be [`Send`] or [`Sync`], which this is not. Look it up when a job
 /// is submitted, and put the fence of the job into it then.
 ///
 /// # Context
@@ -86,7 +86,7 @@ use core::ptr::{
 ///
 /// # Invariants
 ///
-/// `self.0` is an initialised `struct drm_syncobj` with a non-zero reference count.
+/// `self.0` is an initialized `struct drm_syncobj` with a non-zero reference count.
 #[repr(transparent)]
 pub struct SyncObj(Opaque<bindings::drm_syncobj>, NotThreadSafe);
 
@@ -109,7 +109,7 @@ unsafe impl AlwaysRefCounted for SyncObj {
 
 /// Returns the `struct drm_file` of a driver that supports sync objects.
 ///
-/// The files of others have a table of sync objects that is not initialised.
+/// The files of others have a table of sync objects that is not initialized.
 #[inline]
 fn file_as_raw<F: DriverFile>(file: &drm::File<F>) -> *mut bindings::drm_file {
     const_assert!(
@@ -121,10 +121,11 @@ fn file_as_raw<F: DriverFile>(file: &drm::File<F>) -> *mut bindings::drm_file {
 }
 
 impl SyncObj {
-    /// Creates a sync object, which holds `fence` if there is one.
+    /// Creates a sync object, which holds `fence` if there is one. Wraps `drm_syncobj_create()`.
     ///
-    /// May sleep, and must not be called between the publication and the signaling of a fence. C:
-    /// `drm_syncobj_create()`.
+    /// # Context
+    ///
+    /// May sleep, and must not be called between the publication and the signaling of a fence.
     ///
     /// # Errors
     ///
@@ -170,10 +171,14 @@ impl SyncObj {
         self.0.get()
     }
 
-    /// Returns the sync object that has the handle in the file, or [`None`] if there is none.
-    ///
-    /// Does not compile for drivers without [`FEAT_SYNCOBJ`]. See [Context](Self#context). C:
+    /// Returns the sync object that has the handle in the file, or [`None`] if there is none. Wraps
     /// `drm_syncobj_find()`.
+    ///
+    /// Does not compile for drivers without [`FEAT_SYNCOBJ`].
+    ///
+    /// # Context
+    ///
+    /// That of [`SyncObj`](Self#context).
     ///
     /// [`FEAT_SYNCOBJ`]: drm::Driver::FEAT_SYNCOBJ
     #[inline]
@@ -187,17 +192,20 @@ impl SyncObj {
     }
 
     /// Returns the fence that is signaled with `point` of the sync object that has the handle in
-    /// the file.
+    /// the file. Wraps `drm_syncobj_find_fence()`.
     ///
     /// A `point` of zero stands for the fence in the sync object, whatever it is. If all up to
     /// another `point` were signaled and dropped from the chain, it is a [stub](DmaFence::stub).
     ///
-    /// This does not wait for user space to come up with a fence, as
-    /// `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT` has C do: no lock may be held then, and a handler
+    /// This does not wait for user space to submit a fence, as C does with
+    /// `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT`: no lock may be held then, and a handler
     /// of a registered device is in a `drm_dev_enter()` section, which counts as one.
     ///
-    /// Does not compile for drivers without [`FEAT_SYNCOBJ`]. See [Context](Self#context). C:
-    /// `drm_syncobj_find_fence()`.
+    /// Does not compile for drivers without [`FEAT_SYNCOBJ`].
+    ///
+    /// # Context
+    ///
+    /// That of [`SyncObj`](Self#context).
     ///
     /// # Errors
     ///
@@ -225,12 +233,16 @@ impl SyncObj {
         Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(fence).cast()) })
     }
 
-    /// Gives user space the sync object, under a handle in the file, which is returned.
+    /// Gives user space the sync object, under a handle in the file, which is returned. Wraps
+    /// `drm_syncobj_get_handle()`.
     ///
     /// User space may guess the handle, and so use and destroy it at once.
     ///
-    /// Does not compile for drivers without [`FEAT_SYNCOBJ`]. May sleep, and must not be called
-    /// between the publication and the signaling of a fence. C: `drm_syncobj_get_handle()`.
+    /// Does not compile for drivers without [`FEAT_SYNCOBJ`].
+    ///
+    /// # Context
+    ///
+    /// May sleep, and must not be called between the publication and the signaling of a fence.
     ///
     /// # Errors
     ///
@@ -250,9 +262,12 @@ impl SyncObj {
         Ok(handle)
     }
 
-    /// Returns the fence in the sync object, or [`None`] if there is none.
+    /// Returns the fence in the sync object, or [`None`] if there is none. Wraps
+    /// `drm_syncobj_fence_get()`.
     ///
-    /// See [Context](Self#context). C: `drm_syncobj_fence_get()`.
+    /// # Context
+    ///
+    /// That of [`SyncObj`](Self#context).
     #[inline]
     pub fn fence(&self) -> Option<ARef<DmaFence>> {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid sync object.
@@ -263,13 +278,18 @@ impl SyncObj {
         NonNull::new(fence).map(|fence| unsafe { ARef::from_raw(fence.cast()) })
     }
 
-    /// Puts `fence` into the sync object, or empties it, and drops the fence that was there.
+    /// Puts `fence` into the sync object, or empties it, and drops the fence that was there. Wraps
+    /// `drm_syncobj_replace_fence()`.
     ///
-    /// Who waits for that one goes on to do so; who waits for a fence to come is woken.
+    /// Threads that wait for the old fence continue to wait for it; those that wait for a fence to
+    /// be submitted are woken.
     ///
-    /// This publishes `fence`: user space can wait for it, so it has to be signaled in time.
-    /// Neither fails nor allocates, so it can come after the point of no return. See
-    /// [Context](Self#context). C: `drm_syncobj_replace_fence()`.
+    /// This publishes `fence`: user space can wait for it, so it must be signaled in time.
+    /// Neither fails nor allocates, so it can come after the point of no return.
+    ///
+    /// # Context
+    ///
+    /// That of [`SyncObj`](Self#context).
     #[inline]
     pub fn replace_fence(&self, fence: Option<&DmaFence>) {
         // SAFETY: By the type invariant, `self.as_raw()` is a valid sync object. The fence is null
@@ -283,17 +303,20 @@ impl SyncObj {
     }
 
     /// Continues the timeline: puts a chain into the sync object that is signaled when `fence`
-    /// is and, if there is one, the fence that was there.
+    /// is and, if there is one, the fence that was there. Wraps `drm_syncobj_add_point()`.
     ///
     /// `point` should be greater than those before it; user space decides that, so it may not be.
     /// Then the sync object stays at the point that it had come to, and to wait for any point up to
-    /// that is to wait for `fence` too. Drivers take a point of zero from user space for a binary
-    /// sync object, i.e. for [`replace_fence`](Self::replace_fence).
+    /// that is to wait for `fence` too. Drivers treat a point of zero from user space as that of a
+    /// binary sync object, and call [`replace_fence`](Self::replace_fence).
     ///
-    /// This publishes `fence`: user space can wait for it, so it has to be signaled in time. As
+    /// This publishes `fence`: user space can wait for it, so it must be signaled in time. As
     /// all memory is in `node`, it can come after the point of no return. User space can make use
-    /// of points only if the driver has [`FEAT_SYNCOBJ_TIMELINE`]. See [Context](Self#context). C:
-    /// `drm_syncobj_add_point()`.
+    /// of points only if the driver has [`FEAT_SYNCOBJ_TIMELINE`].
+    ///
+    /// # Context
+    ///
+    /// That of [`SyncObj`](Self#context).
     ///
     /// # Errors
     ///
@@ -340,7 +363,7 @@ impl SyncObj {
 
         // SAFETY:
         // - By the type invariant, `self.as_raw()` is a valid sync object.
-        // - `node` is an allocation from `Kmalloc`, which C takes over, and initialises.
+        // - `node` is an allocation from `Kmalloc`, which C takes over, and initializes.
         // - By its type invariant, `fence` is valid. It is no chain. C gets its own reference.
         unsafe {
             bindings::drm_syncobj_add_point(self.as_raw(), node.into_raw(), fence.as_raw(), point)
@@ -538,7 +561,7 @@ mod tests {
         let (one, two) = (SyncObj::new(None)?, SyncObj::new(None)?);
         let one_handle = one.create_handle(file)?;
         let two_handle = two.create_handle(file)?;
-        // User space takes zero for no handle.
+        // User space treats zero as no handle.
         assert!(one_handle != 0 && two_handle != 0);
         assert!(one_handle != two_handle);
         assert_eq!(syncobj_refs(&one), 2);
@@ -627,7 +650,7 @@ mod tests {
         let (last, one, two, three) = (find(0)?, find(1)?, find(2)?, find(3)?);
         assert_eq!(one.seqno(), 1);
         assert!(is_made_of(&one, &[&a]));
-        // There is no fence of its own for this point.
+        // There is no separate fence for this point.
         assert!(ptr::eq(&*two, &*three));
         assert_eq!(three.seqno(), 3);
         assert!(is_made_of(&three, &[&b, &a]));

@@ -7,7 +7,7 @@
 //! lock held which that code takes, even if the two don't meet.
 
 /// Returns a map of the class that is chosen by `T`.
-// Not inlined, as lockdep tells classes and names apart by their addresses.
+// Not inlined, as lockdep distinguishes classes and names by their addresses.
 #[cfg(CONFIG_LOCKDEP)]
 #[inline(never)]
 fn map<T>() -> bindings::lockdep_map {
@@ -49,7 +49,7 @@ pub(crate) fn section<T, R>(trylock: bool, f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Tells lockdep that the caller may wait for a [`section`] of `T`.
+/// Reports to lockdep that the caller may wait for a [`section`] of `T`.
 #[inline]
 pub(crate) fn might_wait<T>() {
     // SAFETY: `lock_sync()` does not keep the map.

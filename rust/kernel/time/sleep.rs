@@ -104,22 +104,21 @@ pub enum SleepOutcome {
     Interrupted,
 }
 
-/// Puts the current task to sleep on a high resolution timer.
+/// Puts the current task to sleep on a high resolution timer. Wraps
+/// `schedule_hrtimeout_range_clock()`.
 ///
 /// `M` says what clock is used, and whether `expires` is a delay or an instant. With the system not
 /// busy, the task is woken up in the range from `expires` to `slack` after it, and never before,
-/// unless the outcome tells why.
+/// unless the outcome says why.
 ///
 /// A delay that is not positive is [`SleepOutcome::Elapsed`] at once, and so is an instant in the
 /// past if there is no slack.
 /// One that is too far away to be represented is not reached before 292 years after the start of
-/// the clock. A `slack` that is not positive is taken as zero.
+/// the clock. A `slack` that is not positive is treated as zero.
 ///
 /// # Context
 ///
 /// May sleep.
-///
-/// C: `schedule_hrtimeout_range_clock()`.
 pub fn sleep<M: HrTimerMode>(expires: M::Expires, slack: Delta, state: SleepState) -> SleepOutcome {
     might_sleep();
 
@@ -129,7 +128,7 @@ pub fn sleep<M: HrTimerMode>(expires: M::Expires, slack: Delta, state: SleepStat
         SleepState::Uninterruptible => bindings::TASK_UNINTERRUPTIBLE,
         SleepState::Idle => bindings::TASK_IDLE,
     };
-    // C would take a negative delay for one that overflows, and sleep for ever.
+    // C would treat a negative delay as one that overflows, and sleep for ever.
     let mut expires = expires.as_nanos().max(0);
 
     // SAFETY:

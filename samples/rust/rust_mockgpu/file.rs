@@ -9,7 +9,7 @@ pub(super) struct File {
     queue: Arc<Queue>,
 }
 
-/// What DRM has of it.
+/// The DRM file of a client.
 type DrmFile = drm::File<File>;
 
 impl drm::file::DriverFile for File {

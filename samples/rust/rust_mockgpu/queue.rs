@@ -16,7 +16,7 @@ use super::*;
 /// As many jobs wait behind the current one.
 const RING: usize = 64;
 
-/// The watchdog takes a job that runs for longer for hung.
+/// A job that runs for longer than this is treated as hung.
 const TIMEOUT: time::Delta = time::Delta::from_millis(500);
 
 /// What wakes the queue when a fence is signaled.

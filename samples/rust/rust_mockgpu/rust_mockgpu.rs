@@ -3,7 +3,7 @@
 //! A mock GPU: a DRM driver with a job queue, to copy from.
 //!
 //! A client makes buffers, and submits jobs that use them. A job waits for fences, explicit ones
-//! and those of its buffers, runs on hardware that is a timer, and signals a fence of its own.
+//! and those of its buffers, runs on hardware that is a timer, and signals its fence.
 //! There is no stable ABI, and no use but as an example and for tests.
 //!
 //! Read it in this order:

@@ -56,6 +56,10 @@ pub(super) const MAX_COUNT: u32 = 64;
 /// The buffers and the places to signal get the fence of the job. The job begins when all earlier
 /// ones of the file have ended and all fences to wait for are signaled, however they ended. It ends
 /// with `ECANCELED` if the file is closed.
+///
+/// Fails with `EBUSY` if 64 jobs of the file wait behind the current one, with `EINVAL` if the job
+/// has more than 1024 fences to wait for, those of its buffers included, with `ENOENT` for a handle
+/// that does not exist, and with `EINTR`.
 #[derive(FromBytes, IntoBytes)]
 #[repr(C)]
 pub(super) struct Submit {
@@ -70,7 +74,7 @@ pub(super) struct Submit {
     pub(super) signal_count: u32,
     /// 0 or [`SUBMIT_SYNC_FILE`].
     pub(super) flags: u32,
-    /// How long the hardware takes. If it is too long, the watchdog takes the hardware for hung,
+    /// How long the hardware takes. If it is too long, the watchdog treats the hardware as hung,
     /// and the job ends with `ETIME`.
     pub(super) duration_ns: u64,
     /// Returned with [`SUBMIT_SYNC_FILE`].
@@ -86,7 +90,7 @@ pub(super) struct Wait {
     pub(super) handle: u32,
     /// 0 or [`BUFFER_WRITE`].
     pub(super) flags: u32,
-    /// Of `CLOCK_MONOTONIC`. What has passed, as 0, is to poll.
+    /// Of `CLOCK_MONOTONIC`. A time in the past, such as 0, polls.
     pub(super) timeout_ns: i64,
 }
 

@@ -22,9 +22,9 @@ use core::marker::PhantomData;
 pub enum HrTimerNext<C: ClockSource> {
     /// The timer is done, until it is started again.
     Done,
-    /// The closure is to be called again after this time from now, or at once if it isn't positive.
+    /// The closure is called again after this time from now, or at once if it isn't positive.
     After(Delta),
-    /// The closure is to be called again at this instant, or at once if that is in the past.
+    /// The closure is called again at this instant, or at once if that is in the past.
     At(Instant<C>),
 }
 
@@ -51,7 +51,7 @@ impl<C: ClockSource> HrTimerNext<C> {
 /// A timer in a [`Box`] that calls a closure.
 ///
 /// `M` is the mode that the timer is started with. The closure is called in hard or soft interrupt
-/// context, as `M` says, and returns whether and when it is to be called again.
+/// context, as `M` says, and returns whether and when it is called again.
 ///
 /// # Examples
 ///

@@ -261,6 +261,27 @@ impl HrTimerCallback for Exclusive {
     }
 }
 
+/// A timer on a clock that is far from the monotonic one.
+#[pin_data]
+struct OfDay {
+    #[pin]
+    timer: HrTimer<Self>,
+    forwarded: Arc<Atomic<i64>>,
+}
+
+impl_has_hr_timer! {
+    impl HasHrTimer<Self> for OfDay { mode: AbsoluteMode<RealTime>, field: self.timer }
+}
+
+impl HrTimerCallback for OfDay {
+    type Pointer<'a> = Pin<KBox<Self>>;
+
+    fn run(this: Pin<&mut Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        this.forwarded.store(ctx.forward_now(SHORT) as i64, Relaxed);
+        HrTimerRestart::NoRestart
+    }
+}
+
 #[kunit_tests(rust_hrtimer)]
 mod suite {
     use super::*;
@@ -313,7 +334,7 @@ mod suite {
             match this.calls() {
                 1 => {
                     ctx.set_expires(expires + SHORT, Delta::from_nanos(7));
-                    if this.timer.expires() - expires < SHORT {
+                    if this.timer.expires() - expires != SHORT + Delta::from_nanos(7) {
                         return HrTimerRestart::NoRestart;
                     }
                 }
@@ -333,6 +354,30 @@ mod suite {
 
         assert_eq!(timer.calls(), 3);
         assert_eq!(timer.seen.load(Relaxed), 1);
+        Ok(())
+    }
+
+    // Timers are forwarded to the present of their own clock.
+    #[test]
+    fn forward_on_own_clock() -> Result {
+        let forwarded = Arc::new(Atomic::new(-1), GFP_KERNEL)?;
+        let ours = forwarded.clone();
+        let timer = KBox::pin_init(
+            pin_init!(OfDay {
+                timer <- HrTimer::new(),
+                forwarded: ours,
+            }),
+            GFP_KERNEL,
+        )?;
+
+        let handle = timer.start(Instant::now());
+        until(|| forwarded.load(Relaxed) >= 0);
+        let mut timer = handle.into_pointer().map_err(|_| EBUSY)?;
+        assert!(forwarded.load(Relaxed) > 0);
+
+        pause(SHORT * 20);
+        assert_eq!(timer.as_mut().project().timer.forward_now(LONG), 1);
+
         Ok(())
     }
 

@@ -63,7 +63,7 @@ impl Table {
         Some(fence)
     }
 
-    /// Takes the oldest fence if its time is up. Its ID stays, so that the client can be told.
+    /// Takes the oldest fence if its time is up. Its ID stays, so that `SIGNAL` can report it.
     ///
     /// Otherwise, returns how long the fence has left, or [`None`] if none is pending.
     pub(super) fn expire(&mut self, now: Instant<Monotonic>) -> Result<Fence, Option<Delta>> {

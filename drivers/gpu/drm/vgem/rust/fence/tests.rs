@@ -231,6 +231,44 @@ mod tests {
         Ok(())
     }
 
+    // A later fence does not put off the timer, which goes with the client.
+    #[test]
+    fn one_timer() -> Result {
+        let client = Client::new()?;
+        let shared = client.fences.0.clone();
+
+        client.attach()?;
+        let expires = shared.timer.expires();
+        let _ = timeout();
+        client.attach()?;
+        assert_eq!(shared.timer.expires() - expires, Delta::ZERO);
+
+        drop(client.fences);
+        assert!(Arc::into_unique_or_drop(shared).is_some());
+
+        Ok(())
+    }
+
+    // However a fence ends, it has no error.
+    #[test]
+    fn status() -> Result {
+        let client = Client::new()?;
+        let attach = || -> Result<_> { Ok((client.attach()?, client.last()?)) };
+
+        let (id, signaled) = attach()?;
+        client.signal(id)?;
+        let (_, expired) = attach()?;
+        assert_eq!(client.fences.0.expire(timeout()), None);
+        let (_, closed) = attach()?;
+        drop(client.fences);
+
+        for fence in [signaled, expired, closed] {
+            assert_eq!(fence.status(), Some(Ok(())));
+        }
+
+        Ok(())
+    }
+
     // Others may take any lock when a fence is signaled, even one under which fences are attached.
     #[test]
     fn signals_without_lock() -> Result {

@@ -579,7 +579,7 @@ TEST_F(mockgpu, bad_input)
 	close(devnull);
 }
 
-/* Jobs that run, wait and hang are cancelled, at once. */
+/* Jobs that run, wait and hang are canceled, at once. */
 TEST_F(mockgpu, close_in_flight)
 {
 	struct mockgpu_sync wait = { .kind = MOCKGPU_SYNC_FILE };
@@ -701,9 +701,14 @@ TEST_F_TIMEOUT(mockgpu, race, 300)
 	}
 }
 
-/* A job that waits for a point behind 100,000 others, the first of which is not signaled. */
+/*
+ * A job that waits for a point behind 100,000 others, the first of which is not signaled until
+ * all are there, not in a slow kernel either: in 4 files, one after the other, jobs hang for
+ * half a minute.
+ */
 TEST_F_TIMEOUT(mockgpu, long_chain, 300)
 {
+	struct mockgpu_sync before = { .kind = MOCKGPU_SYNC_FILE };
 	struct mockgpu_sync line = {
 		.kind = MOCKGPU_SYNC_OBJ,
 		.handle = syncobj_create(self->fd),
@@ -714,27 +719,34 @@ TEST_F_TIMEOUT(mockgpu, long_chain, 300)
 		.points = (uintptr_t)&line.point,
 		.count_handles = 1,
 	};
-	int jobs[60], waits, i;
+	int fds[4], jobs[4 * 60], first, waits, i;
 
-	/* So that it is not signaled for 30 s. */
-	for (i = 0; i < 59; i++) {
-		jobs[i] = submit(self->fd, 0, 0, HANG);
+	for (i = 0; i < 4 * 60; i++) {
+		if (i % 60 == 0) {
+			fds[i / 60] = open_gpu();
+			ASSERT_LE(0, fds[i / 60]);
+		}
+		jobs[i] = submit_sync(fds[i / 60], i ? &before : NULL, NULL, HANG);
 		ASSERT_LE(0, jobs[i]);
+		before.handle = jobs[i];
 	}
-	jobs[59] = submit_sync(self->fd, NULL, &line, 0);
-	ASSERT_LE(0, jobs[59]);
+	first = submit_sync(self->fd, &before, &line, 0);
+	ASSERT_LE(0, first);
 	for (line.point = 2; line.point <= 100000; line.point++)
 		ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL, &signal));
 
 	line.point = 100000;
 	waits = submit_sync(self->fd, &line, NULL, 0);
 	EXPECT_LE(0, waits);
-	EXPECT_FALSE(is_signaled(jobs[59]));
+	EXPECT_FALSE(is_signaled(first));
 	/* All of it goes. */
 	close(self->fd);
 	EXPECT_EQ(-ECANCELED, finish(waits, NULL));
-	for (i = 0; i < 60; i++)
+	close(first);
+	for (i = 0; i < 4 * 60; i++)
 		close(jobs[i]);
+	for (i = 0; i < 4; i++)
+		close(fds[i]);
 	self->fd = open_gpu();
 }
 

@@ -279,7 +279,7 @@ TEST_F(vgem_split, mremap)
 	munmap(there, PAGES * page);
 }
 
-/* A child has the parts that its parent has, but for those that it is not to have. */
+/* A child has the parts that its parent has, except those that it is not to have. */
 TEST_F(vgem_split, fork)
 {
 	struct buffer *buffer = &self->buffer;
@@ -586,7 +586,7 @@ static void *import_and_close(void *arg)
 }
 
 /*
- * An import is mapped by its exporter. User space is not told the offset, but can guess it: it is
+ * An import is mapped by its exporter. User space does not get the offset, but can guess it: it is
  * that of a buffer which was closed. Nothing bad may come of closing the last handle meanwhile.
  */
 TEST_F_TIMEOUT(vgem_map, import_is_closed, 60)

@@ -545,7 +545,7 @@ TEST_F(vgem, signal_stops_timer)
 	close(sync_file);
 }
 
-/* With buffers of its own, as others write stack traces. */
+/* A separate instance, as others write stack traces to the global buffers. */
 #define INSTANCE TRACING "instances/vgem/"
 #define FENCE_SIGNALED "events/dma_fence/dma_fence_signaled/"
 

@@ -75,7 +75,7 @@ TEST_F(vgem, capabilities)
 			TH_LOG("capability %llu", arg.capability);
 		}
 	}
-	/* It has dumb buffers, but as it has no modes, too, that is not told. */
+	/* It has dumb buffers, but as it has no modes, it does not report that. */
 	arg = (struct drm_get_cap){ .capability = DRM_CAP_DUMB_BUFFER };
 	EXPECT_EQ(-EOPNOTSUPP, do_ioctl(self->fd, DRM_IOCTL_GET_CAP, &arg));
 }
@@ -383,7 +383,7 @@ TEST_F(vgem, signal_race)
 	}
 }
 
-/* A file is the same client, whoever has it. */
+/* A file is the same client in each process that has it. */
 TEST_F(vgem, signal_from_child)
 {
 	uint32_t id;
@@ -697,7 +697,7 @@ TEST_F(vgem, ioctl_sizes)
 				    NULL));
 	EXPECT_EQ(-ENOENT, do_ioctl(self->fd, DRM_IO(DRM_COMMAND_BASE + DRM_VGEM_FENCE_SIGNAL),
 				    NULL));
-	/* The ID of the second fence was not told. */
+	/* The ID of the second fence was not returned. */
 	close(self->fd);
 	self->fd = -1;
 	EXPECT_TRUE(writable(self->dmabuf));

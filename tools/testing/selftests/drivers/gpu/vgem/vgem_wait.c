@@ -12,7 +12,7 @@
 /* The time that a client has to end once it was killed. */
 #define PROMPT	NSEC_PER_SEC
 
-/* A child that does one thing which may take long, and then tells so. */
+/* A child that does one thing which may take long, and then reports that. */
 struct child {
 	pid_t pid;
 	int done;
