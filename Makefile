@@ -23,19 +23,22 @@ help: ## show this list
 		' docs/*.md $(MAKEFILE_LIST)
 	@echo
 	@echo 'Variables'
-	@echo '  KSRC=DIR        use your kernel tree, which is never modified, instead of fetching one'
+	@echo '  KSRC=DIR        use your kernel tree, which is never modified, instead of fetching one; KREV=REV of it'
+	@echo '  LLVM=-22        use clang-22, not the clang that the lab would choose'
+	@echo '  MEMORY=10G      memory of the guest'
 	@echo '  NAMES="A B"     run only these of `make mutations` or `make matrix`'
 	@echo '  SECONDS=N       how long the fuzzer runs on each driver: $(SECONDS)'
 	@echo '  SEED=N          repeat the random choices of a run of `make fuzz`, which prints its seed'
+	@echo '  SIGNOFF=1       sign off the commits of `make tree` and `make mails`; AUTHOR="NAME <MAIL>" of `make tree`'
 	@echo '  RUSTGEM_CACHE   directory of downloads, tools and builds: $(RUSTGEM_CACHE)'
 	@echo
-	@echo 'Times are for 2 cores without KVM. The first run of a target also builds its kernel: docs/testing.md has'
-	@echo 'such times, and how each time was measured. A target without a time has none that was recorded.'
+	@echo 'Times are for 2 cores without KVM, with the kernel built, and docs/ says how each was measured. A target'
+	@echo 'without a time has none that was recorded. docs/testing.md has the first `make run` and `make test`.'
 
 run: ## run IGT and kselftests on VGEM in C and in Rust, in a virtual machine
 	@scripts/run
 
-test: ## run every test that needs no virtual machine: KUnit, Loom, compile-fail, the lab
+test: ## run KUnit on UML, Loom, compile-fail and the tests of the lab, without a virtual machine
 	@scripts/test
 
 ##@ To work on the series
@@ -48,7 +51,7 @@ refresh: ## take the commits in TREE=DIR back into this repository
 check: ## run the kernel's checkers: checkpatch, rustfmt, Clippy, sparse, rustdoc, Sphinx, …
 	@scripts/check
 
-bisect: ## build each patch and run KUnit at it; PART=, or FROM= and TO=, limit the patches
+bisect: ## build each patch and run KUnit at it; limited by PART=, with ALONE=1, or by FROM= and TO=
 	@PART="$(PART)" ALONE="$(ALONE)" FROM="$(FROM)" TO="$(TO)" scripts/bisect
 
 kunitconfigs: ## run KUnit with each .kunitconfig of the series alone
@@ -70,16 +73,16 @@ mails: ## check the series with b4 and write the mails to OUT=out/mails; SIGNOFF
 	@scripts/mails "$(TREE)" "$(OUT)" $(if $(SIGNOFF),--signoff)
 
 ##@ To find faults
-debug: ## run all tests with KASAN, lockdep, kmemleak and debug objects
+debug: ## run KUnit, IGT, kselftests and the fuzzer on VGEM in Rust, with KASAN, lockdep and kmemleak
 	@scripts/debug debug "$(SECONDS)" $(SEED)
 
-kcsan: ## detect data races in C and in Rust (KCSAN), with 4 CPUs
+kcsan: ## the same, to detect data races in C and in Rust (KCSAN), with 4 CPUs
 	@CPUS=4 scripts/debug kcsan "$(SECONDS)" $(SEED)
 
-kmsan: ## detect use or leak of uninitialized memory (KMSAN)
+kmsan: ## the same, to detect use or leak of uninitialized memory (KMSAN)
 	@scripts/debug kmsan "$(SECONDS)" $(SEED)
 
-preempt: ## run all tests with PREEMPT_RT and PREEMPT_LAZY, and suspend with a pending fence
+preempt: ## the same, with PREEMPT_RT and PREEMPT_LAZY; then suspend with a pending fence
 	@scripts/debug rt "$(SECONDS)" $(SEED)
 	@scripts/debug lazy "$(SECONDS)" $(SEED)
 	@scripts/suspend rt
@@ -112,14 +115,14 @@ bench-count: ## only count: instructions, memory, stack and size of the modules,
 bench-compare: ## compare two results.json of `make bench`, A= and B=
 	@bench/compare "$(A)" "$(B)"
 
-profile: ## print in which functions the instructions of a row of `make bench` are; ROW=
+profile: ## print in which functions the instructions of a row of `make bench` are; ROW=, KERNEL=inline
 	@scripts/bench profile $(if $(ROW),"$(ROW)")
 
 ##@ To maintain the lab
 results: ## write the results of the last runs to the README and docs/, and report which are too old
 	@scripts/results take
 
-bare: ## run `make test` and `make run` in bare Debian roots, SUITES="bookworm trixie testing"
+bare: ## run TARGETS="test run" in bare Debian roots, SUITES="bookworm trixie testing"
 	@$(if $(TARGETS),TARGETS="$(TARGETS)") scripts/bare $(SUITES)
 
 update: ## fetch the newest point release of the kernel

@@ -6,6 +6,7 @@ import importlib.machinery
 import importlib.util
 import io
 import json
+import re
 import sys
 import tempfile
 import unittest
@@ -46,7 +47,8 @@ GOOD = "1..2\nok 1 f.v.one\nok 2 f.two\n"
 
 
 class Report(unittest.TestCase):
-    def run_report(self, c, rust, log="", names=LIST, taps=(GOOD, GOOD), fails="", unload=("", "")):
+    def run_report(self, c, rust, log="", names=LIST, taps=(GOOD, GOOD), fails="", unload=("", ""),
+                   c_log=""):
         """Runs it on results {test: result}, and returns its status, words and JSON."""
         with tempfile.TemporaryDirectory() as directory:
             top = Path(directory)
@@ -54,7 +56,7 @@ class Report(unittest.TestCase):
             (top / "kselftest.txt").write_text(fails)
             for driver, tests, output, last in (("c", c, taps[0], unload[0]), ("rust", rust, taps[1], unload[1])):
                 (top / driver).mkdir()
-                (top / driver / "dmesg.txt").write_text(log if driver == "rust" else "")
+                (top / driver / "dmesg.txt").write_text(log if driver == "rust" else c_log)
                 (top / driver / "unload.txt").write_text(last)
                 if output is not None:
                     (top / driver / "vgem_x.tap").write_text(output)
@@ -146,7 +148,11 @@ class Report(unittest.TestCase):
         ):
             status, words, _ = self.run_report(both, both, f"[ 1.0] fine\n[ 2.0] {line}\n")
             self.assertEqual(status, 1, line)
-            self.assertIn("Rust VGEM", words)
+            self.assertIn("warnings of the kernel: 0 with C VGEM, 1 with Rust VGEM\n", words)
+        # C may only warn on unload.
+        status, words, _ = self.run_report(both, both, c_log="[ 2.0] Oops: 1\n")
+        self.assertEqual(status, 1)
+        self.assertIn("warnings of the kernel: 1 with C VGEM, 0 with Rust VGEM\n", words)
 
     def test_no_splats(self):
         both = {"igt@a@one": "pass", "igt@a@two": "pass"}
@@ -157,6 +163,7 @@ class Report(unittest.TestCase):
         self.assertEqual(self.run_report(both, both, log)[0], 0)
 
     BOTH = {"igt@a@one": "pass", "igt@a@two": "pass"}
+    SKIP = GOOD.replace("ok 2 f.two", "ok 2 f.two # SKIP no device")
 
     def test_kselftest(self):
         status, words, data = self.run_report(self.BOTH, self.BOTH)
@@ -174,6 +181,13 @@ class Report(unittest.TestCase):
                                        "warnings of the kernel: 0 with C VGEM, 0 with Rust VGEM\n"))
         self.assertEqual(data["kselftest"][0]["c"]["said"], "of 9 rounds, none")
         self.assertIn("a &lt;lock&gt; is missing", self.page)
+
+    def test_readme(self):
+        """What the README shows of the end is how it ends."""
+        _, words, _ = self.run_report(self.BOTH, self.BOTH, taps=(TAP, GOOD), fails="vgem_x f.two why\n",
+                                      unload=("[ 9.0] Oops: 1\n", ""))
+        last = re.sub(r"\b[1-9]\d*\b", "N", "".join(words.splitlines(True)[-3:]))
+        self.assertIn(f"\n{last}rustgem: run: good, ", (SCRIPT.parent.parent / "README.md").read_text())
 
     def test_page(self):
         """The summary comes first, then what only Rust does, what is slower, the tables, the kernel's
@@ -229,15 +243,18 @@ class Report(unittest.TestCase):
         status, words, _ = self.run_report(self.BOTH, self.BOTH, fails="vgem_x f.two why\n")
         self.assertEqual(status, 1)
         self.assertIn("f.two: SUCCESS on C, but was expected to fail: why", words)
+        # To be skipped, or not to be reported, is not to fail.
+        for tap in (self.SKIP, "1..2\nok 1 f.v.one\n"):
+            self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(tap, GOOD), fails="vgem_x f.two why\n")[0], 1)
 
     def test_kselftest_c_fails(self):
         status, words, _ = self.run_report(self.BOTH, self.BOTH, taps=(TAP, GOOD))
         self.assertEqual(status, 1)
         self.assertIn("f.two: FAIL on C, and expect/kselftest.txt does not say why", words)
+        self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(self.SKIP, GOOD))[0], 1)
 
     def test_kselftest_rust_fails(self):
-        for bad in (TAP, GOOD.replace("ok 2 f.two", "ok 2 f.two # SKIP no device"),
-                    GOOD + "#  RUN           f.three ...\n"):
+        for bad in (TAP, self.SKIP, GOOD + "#  RUN           f.three ...\n"):
             self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(GOOD, bad))[0], 1, bad)
             # Even if C does the same.
             self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(bad, bad),

@@ -5,8 +5,10 @@ import importlib.machinery
 import importlib.util
 import json
 import re
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 SCRIPT = Path(__file__).resolve().parent.parent / "results"
 loader = importlib.machinery.SourceFileLoader("results", str(SCRIPT))
@@ -29,6 +31,7 @@ class Results(unittest.TestCase):
         self.assertEqual(set(kept), set(results.DEPENDS))
         for name, result in kept.items():
             self.assertEqual(set(result), set(RESULT), name)
+        self.assertIn(f"\n- Base: Linux {kept['run']['kernel']}. ", (results.ROOT / "README.md").read_text())
 
     def test_block(self):
         page = "a\n<!-- results: test -->\nold\n<!-- end -->\nb\n"
@@ -43,14 +46,26 @@ class Results(unittest.TestCase):
                 ("vgem_timeout timeout.10000_expire_on_time",
                  "signaled after 10 s and -0.3 to 268.6 ms; the machine was 14.3 ms late", "10 s and -0.3 to 268.6 ms"),
                 ("vgem_robust vgem_race.two_writers.one_attaches",
-                 "of 20000 rounds, both attached in 3, none in 0, the first in 9", "of 20000 rounds, both attached in 3"),
+                 "of 20000 rounds, both attached in 3, none in 0, the first in 9", "3 of 20000 rounds"),
                 ("vgem_robust vgem.expiry_is_told",
-                 "of 9 fences, SIGNAL was in time for 1, 8 expired, 2 both", "of 9 fences, 2 both"),
+                 "of 9 fences, SIGNAL was in time for 1, 8 expired, 2 both", "2 of 9"),
                 ("vgem_robust vgem.nothing_is_kept", "9 pairs in 4.2 s, -1.7 bytes kept for each\nmore", "-1.7 bytes"),
                 ("vgem_robust vgem.fences_are_charged",
                  "225 bytes charged for each of 9 fences; over the limit 1 times", "225 bytes")):
-            self.assertEqual(results.short(said, results.BETTER[test][1]), cell)
-            self.assertEqual(results.short("in other words", results.BETTER[test][1]), "in other words")
+            self.assertEqual(results.short(said, *results.BETTER[test][1:]), cell)
+            self.assertEqual(results.short("in other words", *results.BETTER[test][1:]), "in other words")
+
+    def test_better(self):
+        """The README's rows are kselftests that C fails, with what they said on C before what they said on Rust."""
+        fails = (results.ROOT / "expect/kselftest.txt").read_text()
+        for test in results.BETTER:
+            self.assertIn("\n" + test.replace(" ", "\t") + "\t", fails)
+        rows = [{"test": test, "c": {"said": f"{test} of C"}, "rust": {"said": f"{test} of Rust"}} for test in results.BETTER]
+        with tempfile.TemporaryDirectory() as top, mock.patch.object(results, "ROOT", Path(top)):
+            (results.ROOT / "out/run").mkdir(parents=True)
+            (results.ROOT / "out/run/results.json").write_text(json.dumps({"kselftest": rows}))
+            self.assertEqual(list(results.run_lines())[2:], [f"| {title} | {test} of C | {test} of Rust |"
+                                                             for test, (title, *_) in results.BETTER.items()])
 
     def test_old(self):
         now = {name: RESULT | {"depends": results.depends(name)} for name in results.DEPENDS}
