@@ -62,7 +62,7 @@
 //! goes for a [`QueueWork`] if its queue is dropped before the module of its item is unloaded. It
 //! does nothing then, and dropping the queue waits for the items. (A queue whose last owner is the
 //! leaked item itself is never dropped.) No other callback may be leaked by a module that can be
-//! unloaded.
+//! unloaded, nor be in one of its statics, which are never dropped.
 //!
 //! # Context
 //!

@@ -61,7 +61,7 @@ impl DmaFence {
             return Err(EINVAL);
         }
 
-        let mut raw = KVec::with_capacity(fences.len(), GFP_KERNEL)?;
+        let mut raw = KVec::with_capacity(fences.len(), GFP_KERNEL | __GFP_NOWARN)?;
         for fence in fences {
             raw.push(ARef::<DmaFence>::from(*fence), GFP_KERNEL)?;
         }

@@ -62,7 +62,7 @@ const NAME_SIZE: usize = 32;
 pub struct DmaFenceNames {
     rcu: Opaque<bindings::kvfree_rcu_head>,
     // With 64 bits it can't overflow, so there is no need for what `Refcount` does about that.
-    refcount: Atomic<i64>,
+    pub(super) refcount: Atomic<i64>,
     driver: [u8; NAME_SIZE],
     timeline: [u8; NAME_SIZE],
 }
@@ -329,7 +329,7 @@ impl<T> UnarmedDmaFence<T> {
 pub struct DmaFenceCtx {
     names: ARef<DmaFenceNames>,
     context: u64,
-    seqno: u64,
+    pub(super) seqno: u64,
 }
 
 impl DmaFenceCtx {

@@ -104,12 +104,23 @@ unsafe impl DmaFenceCbFunc for Locked {
     }
 }
 
+/// Looks how often the driver's data was dropped when it is called.
+struct Look {
+    data: Arc<Count>,
+    drops: Atomic<i32>,
+}
+
+// SAFETY: `call()` does nothing to a fence.
+unsafe impl DmaFenceCbFunc for Look {
+    fn call(self: Pin<&Self>, _status: Result) {
+        self.drops.store(self.data.calls.load(Relaxed), Relaxed);
+    }
+}
+
 #[pin_data]
 pub(super) struct Item {
     #[pin]
     work: Work<Self>,
-    #[pin]
-    done: Completion,
     runs: Atomic<i32>,
 }
 
@@ -118,7 +129,6 @@ impl Item {
         Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("rust_dma_fence"),
-                done <- Completion::new(),
                 runs: Atomic::new(0),
             }),
             GFP_KERNEL,
@@ -140,16 +150,31 @@ impl WorkItem for Item {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        // Long enough that it has not run yet unless the queue was waited for.
+        fsleep(Delta::from_millis(1));
         this.runs.fetch_add(1, Relaxed);
-        this.done.complete_all();
     }
 }
 
-/// Data of a driver that counts how often it is dropped.
+/// Data of a driver that counts how often it is dropped, and keeps its first address.
 #[pin_data(PinnedDrop)]
 struct Data {
-    number: i32,
+    address: usize,
     count: Arc<Count>,
+}
+
+impl Data {
+    fn new(count: &Arc<Count>) -> impl PinInit<Self> {
+        let count = count.clone();
+        pin_init!(&this in Self {
+            address: this.as_ptr().addr(),
+            count,
+        })
+    }
+
+    fn is_in_place(self: Pin<&Self>) -> bool {
+        core::ptr::from_ref(&*self).addr() == self.address
+    }
 }
 
 #[pinned_drop]
@@ -204,6 +229,8 @@ mod suite {
         let cb = register(another, &Count::new()?)?;
         assert_eq!(count(), 3);
         drop(cb);
+        assert_eq!(count(), 2);
+        drop(register(shared.clone(), &Count::new()?)?.remove());
         assert_eq!(count(), 2);
 
         fence.signal(Ok(()));
@@ -273,6 +300,24 @@ mod suite {
         drop(fence);
 
         assert!(shared.status() == Some(Err(ECANCELED)));
+        // SAFETY: The fence is valid.
+        let count = unsafe { (*shared.as_raw()).refcount.refcount.refs.counter };
+        assert_eq!(count, 1);
+
+        Ok(())
+    }
+
+    // A fence has its own lock, and no `release`, so C drops its operations when it is signaled.
+    #[test]
+    fn independent() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let bit = 1 << bindings::dma_fence_flag_bits_DMA_FENCE_FLAG_INLINE_LOCK_BIT;
+
+        // SAFETY: The fence is valid.
+        assert!(unsafe { (*shared.as_raw()).flags } & bit != 0);
+        fence.signal(Ok(()));
+        // SAFETY: As above. Nobody else signals the fence.
+        assert!(unsafe { (*shared.as_raw()).ops }.is_null());
 
         Ok(())
     }
@@ -325,18 +370,22 @@ mod suite {
         assert_eq!(a1.is_later_than(&a1), Some(false));
         assert_eq!(a2.is_later_than(&b1), None);
 
-        let context = a.context();
-        let a3 = a.arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
-        assert_eq!((a3.context(), a3.seqno()), (context, 3));
-
         // All 64 bits of the numbers count.
-        //
-        // SAFETY: The fence is valid. No other thread knows it.
-        unsafe { (*a3.as_raw()).seqno = 1 << 32 };
+        let context = a.context();
+        a.seqno = u32::MAX.into();
+        let (a3, _) = fence(&mut a)?;
+        let a4 = a.arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
+        assert_eq!((a3.context(), a3.seqno()), (context, 1 << 32));
+        assert_eq!((a4.context(), a4.seqno()), (context, (1 << 32) + 1));
         assert_eq!(a3.is_later_than(&a2), Some(true));
         assert_eq!(a2.is_later_than(&a3), Some(false));
 
-        for fence in [a1, a2, a3, b1] {
+        // SAFETY: The fence is valid. No other thread knows it.
+        unsafe { (*b1.as_raw()).context = context + (1 << 32) };
+        assert_eq!(b1.context(), context + (1 << 32));
+        assert_eq!(a2.is_later_than(&b1), None);
+
+        for fence in [a1, a2, a3, a4, b1] {
             fence.signal(Ok(()));
         }
 
@@ -401,11 +450,21 @@ mod suite {
         assert!(DmaFenceNames::new(long, max).err() == Some(ENAMETOOLONG));
         assert!(DmaFenceNames::new(max, long).err() == Some(ENAMETOOLONG));
 
-        // The fence keeps the names, and detaches from them when it is signaled.
-        let mut ctx = ctx()?;
-        let (fence, shared) = fence(&mut ctx)?;
-        drop(ctx);
+        // Each fence has those of its timeline, all of them.
+        let other = DmaFenceCtx::new(DmaFenceNames::new(c"other", max)?);
+        let other = other.arm_last(UnarmedDmaFence::new(GFP_KERNEL)?);
 
+        // The fence keeps the names, and detaches from them when it is signaled.
+        let names = DmaFenceNames::new(c"kunit", c"timeline")?;
+        let mut ctx = DmaFenceCtx::new(names.clone());
+        let (fence, shared) = fence(&mut ctx)?;
+        assert_eq!(names.refcount.load(Relaxed), 3);
+        drop(ctx);
+        assert_eq!(names.refcount.load(Relaxed), 2);
+
+        assert!(other.driver_name(&rcu::read_lock()) == c"other");
+        assert!(other.timeline_name(&rcu::read_lock()) == max);
+        other.signal(Ok(()));
         assert!(shared.timeline_name(&rcu::read_lock()) == c"timeline");
 
         // Who found the names in time can use them for as long as RCU lets him.
@@ -413,6 +472,8 @@ mod suite {
         let name = shared.timeline_name(&rcu);
         assert!(shared.driver_name(&rcu) == c"kunit");
         fence.signal(Ok(()));
+        assert_eq!(names.refcount.load(Relaxed), 1);
+        drop(names);
         assert!(name == c"timeline");
         assert!(shared.timeline_name(&rcu) == c"signaled-timeline");
         assert!(shared.driver_name(&rcu) == c"detached-driver");
@@ -591,7 +652,6 @@ mod suite {
 
         fence.signal(Ok(()));
         queue.flush();
-        item.done.wait_for_completion();
 
         // The second finds it enqueued, unless it runs already.
         assert!((1..=2).contains(&item.runs.load(Relaxed)));
@@ -601,6 +661,97 @@ mod suite {
         assert!(Arc::into_unique_or_drop(item).is_some());
 
         Ok(())
+    }
+
+    // Every waiter of a completion is woken.
+    #[test]
+    fn callback_complete() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let cb = UnarmedDmaFenceCb::new(done.clone(), GFP_KERNEL)?.register(shared)?;
+
+        fence.signal(Ok(()));
+        for _ in 0..2 {
+            done.wait_for_completion();
+        }
+        assert!(cb.remove().1);
+
+        Ok(())
+    }
+
+    // The driver's data is there until the callbacks have run.
+    #[test]
+    fn callback_before_drop() -> Result {
+        let count = Count::new()?;
+        let unarmed = UnarmedDmaFence::with_data(Data::new(&count), GFP_KERNEL)?;
+        let fence = ctx()?.arm(unarmed);
+        let look = Look {
+            data: count.clone(),
+            drops: Atomic::new(-1),
+        };
+        let cb = UnarmedDmaFenceCb::new(look, GFP_KERNEL)?.register(ARef::from(&*fence))?;
+
+        fence.signal(Ok(()));
+        assert_eq!(cb.data().drops.load(Relaxed), 0);
+        assert_eq!(count.calls.load(Relaxed), 1);
+
+        Ok(())
+    }
+
+    // A pending signal ends interruptible waits only.
+    #[test]
+    fn wait_interrupted() -> Result {
+        let (fence, shared) = fence(&mut ctx()?)?;
+        let task = Task::current_raw();
+        let signal = bindings::SIGUSR1 as crate::ffi::c_int;
+
+        // SAFETY: This is `allow_signal()`: `SIG_KTHREAD` is the value 2. The task is the current
+        // one, so it is valid, and `send_sig()` with 1 sends a signal of the kernel.
+        let sent = unsafe {
+            bindings::kernel_sigaction(
+                signal,
+                core::mem::transmute::<usize, bindings::__sighandler_t>(2),
+            );
+            bindings::send_sig(signal, task, 1)
+        };
+        let interrupted = match shared.wait_interruptible_timeout(msecs_to_jiffies(1000)) {
+            Err(WaitError::Interrupted) => shared.wait_interruptible(),
+            other => other.map(|_| ()),
+        };
+        let timeout = shared.wait_timeout(1);
+        let spawned = workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+            fsleep(Delta::from_millis(20));
+            fence.signal(Ok(()));
+        });
+        let waited = shared.wait();
+
+        // SAFETY: The task is the current one. This is `disallow_signal()`: `SIG_IGN` is 1.
+        unsafe {
+            bindings::kernel_sigaction(
+                signal,
+                core::mem::transmute::<usize, bindings::__sighandler_t>(1),
+            );
+            bindings::flush_signals(task);
+        }
+
+        assert_eq!(sent, 0);
+        assert_eq!(interrupted, Err(WaitError::Interrupted));
+        assert_eq!(timeout, Err(WaitError::TimedOut));
+        assert!(spawned.is_ok());
+        assert_eq!(waited, Ok(()));
+
+        Ok(())
+    }
+
+    // The error of a driver that waits in its own way is passed on.
+    #[test]
+    fn wait_errors() {
+        let driver = wait::outcome_from_c(EDEADLK.to_errno() as crate::ffi::c_long);
+
+        assert_eq!(driver, Err(WaitError::Failed(EDEADLK)));
+        assert_eq!(Error::from(WaitError::Failed(EDEADLK)), EDEADLK);
+        assert_eq!(Error::from(WaitError::TimedOut), ETIMEDOUT);
+        assert_eq!(Error::from(WaitError::Interrupted), ERESTARTSYS);
     }
 
     // A callback that outlives its queue is called, and does nothing.
@@ -652,17 +803,14 @@ mod suite {
     fn data() -> Result {
         let mut ctx = ctx()?;
         let count = Count::new()?;
-        let unarmed = || {
-            let count = count.clone();
-            UnarmedDmaFence::with_data(pin_init!(Data { number: 1, count }), GFP_KERNEL)
-        };
+        let unarmed = || UnarmedDmaFence::with_data(Data::new(&count), GFP_KERNEL);
         let drops = || count.calls.load(Relaxed);
 
         drop(unarmed()?);
         assert_eq!(drops(), 1);
 
         let fence = ctx.arm(unarmed()?);
-        assert_eq!(fence.data().number, 1);
+        assert!(fence.data().is_in_place());
         let shared: ARef<DmaFence> = ARef::from(&*fence);
         assert_eq!(drops(), 1);
         fence.signal(Ok(()));
@@ -670,15 +818,20 @@ mod suite {
         drop(shared);
         assert_eq!(drops(), 2);
 
+        drop(ctx.arm(unarmed()?));
+        assert_eq!(drops(), 3);
+
         let fence = ctx.arm(unarmed()?);
         let ptr = fence.into_foreign();
         // SAFETY: `ptr` comes from `into_foreign()`, and the borrow ends here.
-        let number = unsafe { DriverDmaFence::<Data>::borrow(ptr) }.data().number;
-        assert_eq!(number, 1);
-        assert_eq!(drops(), 2);
+        let in_place = unsafe { DriverDmaFence::<Data>::borrow(ptr) }
+            .data()
+            .is_in_place();
+        assert!(in_place);
+        assert_eq!(drops(), 3);
         // SAFETY: `ptr` comes from `into_foreign()`, and this is done once.
         unsafe { DriverDmaFence::<Data>::from_foreign(ptr) }.signal(Ok(()));
-        assert_eq!(drops(), 3);
+        assert_eq!(drops(), 4);
 
         Ok(())
     }
@@ -709,7 +862,7 @@ mod suite {
         let unarmed = UnarmedDmaFence::with_data(
             try_pin_init!(Data {
                 count: data,
-                number: Err(EDOM)?,
+                address: Err(EDOM)?,
             }),
             GFP_KERNEL,
         );

@@ -108,26 +108,33 @@ fn race(mut round: impl FnMut(&ARef<DmaFence>) -> Result) -> Result {
     Ok(())
 }
 
-/// Is called for so long that another thread can see it.
+/// Is called until another thread drops it, and then for some time.
 struct Slow {
     begun: Atomic<bool>,
+    dropping: Atomic<bool>,
     ended: Atomic<bool>,
+}
+
+/// Spins until `done`, but not longer than this.
+fn spin(limit: Delta, done: impl Fn() -> bool) {
+    let start = Instant::<Monotonic>::now();
+
+    // Where time does not go on meanwhile, this comes to an end all the same.
+    for _ in 0..1_000_000 {
+        if done() || start.elapsed() > limit {
+            break;
+        }
+        cpu_relax();
+    }
 }
 
 // SAFETY: `call()` does nothing to a fence. The callback is not leaked.
 unsafe impl DmaFenceCbFunc for Arc<Slow> {
     fn call(self: Pin<&Self>, _status: Result) {
         self.begun.store(true, Relaxed);
-
-        let start = Instant::<Monotonic>::now();
-        // Where time does not go on meanwhile, this comes to an end all the same.
-        for _ in 0..1_000_000 {
-            if start.elapsed() > Delta::from_millis(5) {
-                break;
-            }
-            cpu_relax();
-        }
-
+        // With one CPU, nobody drops it meanwhile.
+        spin(Delta::from_millis(20), || self.dropping.load(Relaxed));
+        spin(Delta::from_millis(2), || false);
         self.ended.store(true, Relaxed);
     }
 }
@@ -205,16 +212,17 @@ mod suite {
         })
     }
 
-    // With two CPUs, each of these is dropped while it is called.
+    // With two CPUs, each of these is dropped or removed while it is called.
     #[test]
     fn drop_waits() -> Result {
         let mut ctx = ctx()?;
 
-        for _ in 0..20 {
+        for round in 0..20 {
             let (fence, shared) = fence(&mut ctx)?;
             let slow = Arc::new(
                 Slow {
                     begun: Atomic::new(false),
+                    dropping: Atomic::new(false),
                     ended: Atomic::new(false),
                 },
                 GFP_KERNEL,
@@ -222,11 +230,18 @@ mod suite {
             let cb = UnarmedDmaFenceCb::new(slow.clone(), GFP_KERNEL)?.register(shared)?;
 
             workqueue::system_unbound().try_spawn(GFP_KERNEL, move || fence.signal(Ok(())))?;
+            // While this spins, the callback is called on another CPU, if there is one.
+            spin(Delta::from_millis(5), || slow.begun.load(Relaxed));
             while !slow.begun.load(Relaxed) {
                 fsleep(Delta::from_micros(100));
             }
 
-            drop(cb);
+            slow.dropping.store(true, Relaxed);
+            if round % 2 == 0 {
+                drop(cb);
+            } else {
+                check(cb.remove().1)?;
+            }
             check(slow.ended.load(Relaxed))?;
         }
 

@@ -25,10 +25,12 @@ use crate::{
         Completion,
         SpinLock, //
     },
+    task::MAX_SCHEDULE_TIMEOUT,
     time::{
         delay::fsleep,
         msecs_to_jiffies,
-        Delta, //
+        Delta,
+        Jiffies, //
     },
     workqueue, //
 };
@@ -200,6 +202,8 @@ mod suite {
 
         fence.signal(Ok(()));
         assert!(shared.wait_timeout(0) == Ok(1));
+        // There is no limit.
+        assert!(shared.wait_timeout(Jiffies::MAX) == Ok(MAX_SCHEDULE_TIMEOUT as Jiffies));
         assert!(shared.wait_interruptible_timeout(0) == Ok(1));
         assert!(shared.wait().is_ok());
         assert!(shared.wait_interruptible().is_ok());
@@ -214,13 +218,13 @@ mod suite {
         assert!(shared.wait_timeout(1) == Err(WaitError::TimedOut));
 
         workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
-            fsleep(Delta::from_millis(5));
+            fsleep(Delta::from_millis(50));
             fence.signal(Ok(()));
         })?;
 
         let timeout = msecs_to_jiffies(10_000);
         let left = shared.wait_timeout(timeout)?;
-        assert!(left > 0 && left <= timeout);
+        assert!(left > 0 && left < timeout);
 
         Ok(())
     }

@@ -162,7 +162,7 @@ impl DmaFence {
 
         let mut cursors = KVec::<MaybeUninit<bindings::dma_fence_unwrap>>::with_capacity(
             fences.len(),
-            GFP_KERNEL,
+            GFP_KERNEL | __GFP_NOWARN,
         )?;
 
         // CAST: A `&DmaFence` is a pointer to a `struct dma_fence`, of which `DmaFence` is a

@@ -169,7 +169,7 @@ impl BackOff {
 /// KMSAN less, which takes a stack trace at each allocation.
 const OBJECTS: usize = 8;
 const THREADS: usize = 4;
-const ROUNDS: usize = if cfg!(CONFIG_KMSAN) { 200 } else { 10_000 };
+const ROUNDS: usize = if cfg!(CONFIG_KMSAN) { 200 } else { 2_000 };
 
 /// What the threads of the deadlock test share.
 #[pin_data]

@@ -42,8 +42,9 @@ impl<C: ClockSource> HrTimerNext<C> {
             Self::At(at) => at - now,
         };
 
-        // Not in the past, as C would go on with this timer before it looks at others that are due.
-        ctx.set_expires(now.saturating_add(delay.max(Delta::ZERO)), Delta::ZERO);
+        // In the future, as C would go on with this timer before it looks at others that are due.
+        let delay = delay.max(Delta::from_nanos(1));
+        ctx.set_expires(now.saturating_add(delay), Delta::ZERO);
         HrTimerRestart::Restart
     }
 }
@@ -51,7 +52,8 @@ impl<C: ClockSource> HrTimerNext<C> {
 /// A timer in a [`Box`] that calls a closure.
 ///
 /// `M` is the mode that the timer is started with. The closure is called in hard or soft interrupt
-/// context, as `M` says, and returns whether and when it is called again.
+/// context, as `M` says, and returns whether and when it is called again. If it is, `M` should not
+/// be absolute with a clock that can be set back: see [`HrTimerCallbackContext::set_expires`].
 ///
 /// # Examples
 ///

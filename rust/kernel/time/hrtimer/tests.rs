@@ -573,10 +573,10 @@ mod suite {
         assert_eq!(state(&timer.timer), (false, false, false));
         assert!(timer.timer.remaining() < Delta::ZERO);
 
-        let mut handle = timer.clone().start_range(LONG, SHORT);
+        let mut handle = timer.clone().start_range(LONG, LONG);
         assert_eq!(state(handle.timer()), (true, true, false));
-        assert!(handle.timer().remaining() > LONG - Delta::from_secs(100));
-        assert!(handle.timer().remaining() <= LONG + SHORT);
+        assert!(handle.timer().remaining() > LONG * 2 - Delta::from_secs(100));
+        assert!(handle.timer().remaining() <= LONG * 2);
 
         assert!(handle.cancel());
         assert_eq!(state(handle.timer()), (false, false, false));
@@ -622,10 +622,11 @@ mod suite {
         assert_eq!(timer.calls(), 2);
 
         handle.restart(AWHILE);
-        handle.restart(LONG);
+        handle.restart_range(LONG, LONG);
         pause(AWHILE * 2);
         assert_eq!(timer.calls(), 2);
         assert!(timer.timer.is_queued());
+        assert!(timer.timer.remaining() > LONG);
 
         drop(handle);
         assert!(!timer.timer.is_active());
@@ -706,6 +707,11 @@ mod suite {
 
             timer.start_scoped(LONG, || assert!(timer.timer.is_queued()));
             assert!(!timer.timer.is_active());
+
+            // Likewise by mutable reference.
+            stack_pin_init!(let timer = pin_init!(Exclusive { timer <- HrTimer::new(), calls: 0 }));
+            timer.as_mut().start_scoped(LONG, || ());
+            assert!(!timer.timer.is_active());
         }
 
         Ok(())
@@ -722,7 +728,8 @@ mod suite {
                     0 => HrTimerNext::After(Delta::from_nanos(i64::MIN)),
                     1 => HrTimerNext::After(SHORT),
                     2 => HrTimerNext::At(Instant::now().saturating_add(Delta::from_secs(-1000))),
-                    _ => HrTimerNext::After(LONG),
+                    3 => HrTimerNext::After(LONG),
+                    _ => HrTimerNext::At(Instant::now() + LONG),
                 }
             }),
             GFP_KERNEL,
@@ -734,9 +741,14 @@ mod suite {
 
         // The first and the second time are over.
         handle.restart(SHORT);
-        until(|| probe.calls() == 5);
+        until(|| probe.calls() == 5 && handle.timer().is_queued());
         assert_eq!(probe.calls(), 5);
-        Ok(())
+        assert!(handle.timer().remaining() > LONG - Delta::from_secs(100));
+
+        // The closure is dropped with the box.
+        drop(handle);
+        // SAFETY: Nothing was leaked.
+        unsafe { last(probe, 0) }
     }
 
     #[test]

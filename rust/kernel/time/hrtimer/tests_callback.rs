@@ -4,7 +4,6 @@
 
 use super::{
     tests::{
-        check,
         last,
         pause,
         stop,
@@ -227,10 +226,10 @@ mod suite {
     }
 
     // The callback runs in the interrupt of another thread, on its CPU if there are several. What
-    // drops the handle meanwhile waits until it has returned.
+    // drops the handle meanwhile, or cancels the timer, waits until it has returned.
     #[test]
     fn drop_waits() -> Result {
-        for _ in 0..20 {
+        for round in 0..30 {
             let timer = Probe::new(|this, _| {
                 let start = Instant::<Monotonic>::now();
                 // Where time does not go on meanwhile, this comes to an end all the same.
@@ -259,9 +258,14 @@ mod suite {
             })?;
 
             until(|| timer.calls() != 0);
-            let handle = timer.kept.lock().take();
-            check(handle.is_some())?;
-            drop(handle);
+            let mut handle = timer.kept.lock().take().ok_or(EINVAL)?;
+            match round % 3 {
+                0 => drop(handle),
+                1 => drop(handle.into_pointer()),
+                _ => {
+                    handle.cancel();
+                }
+            }
             assert_eq!(timer.seen.load(Acquire), 1);
         }
 

@@ -170,35 +170,50 @@ mod suite {
     }
 
     #[test]
-    fn sleep_is_interrupted() -> Result {
+    fn sleep_is_interrupted() {
         let task = Task::current_raw();
-        let signal = bindings::SIGUSR1 as c_int;
 
-        // SAFETY: This is `allow_signal()`: `SIG_KTHREAD` is the value 2. The task is the current
-        // one, so it is valid, and `send_sig()` with 1 sends a signal of the kernel.
-        let sent = unsafe {
-            bindings::kernel_sigaction(
-                signal,
-                core::mem::transmute::<usize, bindings::__sighandler_t>(2),
-            );
-            bindings::send_sig(signal, task, 1)
-        };
-        let interrupted = sleep::<RelativeMode<Monotonic>>(LONG, SHORT, SleepState::Interruptible);
-        let killable = sleep::<RelativeMode<Monotonic>>(SHORT, SHORT, SleepState::Killable);
+        // Only a fatal signal ends a killable sleep, and none an uninterruptible one.
+        for (signal, killable) in [
+            (bindings::SIGUSR1, SleepOutcome::Elapsed),
+            (bindings::SIGKILL, SleepOutcome::Interrupted),
+        ] {
+            let signal = signal as c_int;
+            let expected = [
+                (SleepState::Interruptible, SleepOutcome::Interrupted),
+                (SleepState::Killable, killable),
+                (SleepState::Uninterruptible, SleepOutcome::Elapsed),
+                (SleepState::Idle, SleepOutcome::Elapsed),
+            ];
 
-        // SAFETY: The task is the current one. This is `disallow_signal()`: `SIG_IGN` is 1.
-        unsafe {
-            bindings::kernel_sigaction(
-                signal,
-                core::mem::transmute::<usize, bindings::__sighandler_t>(1),
-            );
-            bindings::flush_signals(task);
+            // SAFETY: This is `allow_signal()`: `SIG_KTHREAD` is the value 2. The task is the
+            // current one, so it is valid, and `send_sig()` with 1 sends a signal of the kernel.
+            let sent = unsafe {
+                bindings::kernel_sigaction(
+                    signal,
+                    core::mem::transmute::<usize, bindings::__sighandler_t>(2),
+                );
+                bindings::send_sig(signal, task, 1)
+            };
+            let outcomes = expected.map(|(state, outcome)| {
+                let time = match outcome {
+                    SleepOutcome::Elapsed => SHORT,
+                    _ => Delta::from_secs(5),
+                };
+                (state, sleep::<RelativeMode<Monotonic>>(time, SHORT, state))
+            });
+
+            // SAFETY: The task is the current one. This is `disallow_signal()`: `SIG_IGN` is 1.
+            unsafe {
+                bindings::kernel_sigaction(
+                    signal,
+                    core::mem::transmute::<usize, bindings::__sighandler_t>(1),
+                );
+                bindings::flush_signals(task);
+            }
+
+            assert_eq!(sent, 0);
+            assert_eq!(outcomes, expected);
         }
-
-        assert_eq!(sent, 0);
-        assert_eq!(interrupted, SleepOutcome::Interrupted);
-        // Another signal doesn't do.
-        assert_eq!(killable, SleepOutcome::Elapsed);
-        Ok(())
     }
 }

@@ -85,17 +85,21 @@ mod tests {
     #[test]
     fn ids() -> Result {
         let client = Client::new()?;
+        let attach = |id| {
+            assert_eq!(client.attach()?, id);
+            client.last()
+        };
 
         assert_eq!(client.signal(0), Err(ENOENT));
         assert_eq!(client.signal(1), Err(ENOENT));
-        for id in 1..=3 {
-            assert_eq!(client.attach()?, id);
-        }
+        let fences = [attach(1)?, attach(2)?, attach(3)?];
         for id in [0, 4, u32::MAX, 1 << 31, 1 << 31 | 2] {
             assert_eq!(client.signal(id), Err(ENOENT));
         }
         assert_eq!(client.signal(2), Ok(()));
         assert_eq!(client.signal(2), Err(ENOENT));
+        let signaled = fences.map(|fence| fence.is_signaled());
+        assert_eq!(signaled, [false, true, false]);
         assert_eq!(client.attach()?, 4);
 
         Ok(())
@@ -245,6 +249,42 @@ mod tests {
 
         drop(client.fences);
         assert!(Arc::into_unique_or_drop(shared).is_some());
+
+        Ok(())
+    }
+
+    // The timer goes on as long as a fence is pending, and the next one starts it again.
+    #[test]
+    fn timer() -> Result {
+        let client = Client::new()?;
+        let timer = &client.fences.0.timer;
+        let is_started = || {
+            let left = timer.remaining();
+            timer.is_queued() && left > Delta::from_secs(5) && left <= Delta::from_secs(10) + SLACK
+        };
+        let expire = || {
+            if let Some(handle) = &mut client.fences.0.state.lock().handle {
+                handle.restart(Delta::ZERO);
+            }
+            for _ in 0..1000 {
+                let is_due = timer.is_queued() && timer.remaining() <= Delta::ZERO;
+                if !is_due && !timer.is_callback_running() {
+                    break;
+                }
+                fsleep(Delta::from_millis(1));
+            }
+        };
+
+        let id = client.attach()?;
+        assert!(is_started());
+        expire();
+        assert!(is_started());
+
+        client.signal(id)?;
+        expire();
+        assert!(!timer.is_active());
+        client.attach()?;
+        assert!(is_started());
 
         Ok(())
     }

@@ -378,6 +378,46 @@ TEST_F(mockgpu, syncobjs)
 	EXPECT_EQ(0, syncobj_wait(self->fd, line.handle, 5, now() + SEC));
 }
 
+/* What a timeline exports is a chain, which can't be in another one. The kernel may not warn. */
+TEST_F(mockgpu, timeline_in_timeline)
+{
+	struct mockgpu_sync line = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd) };
+	int64_t start = now();
+	int i;
+
+	for (line.point = 1; line.point <= 2; line.point++)
+		close(submit_sync(self->fd, NULL, &line, 50 * MSEC));
+
+	for (i = 0; i < 100; i++) {
+		struct drm_syncobj_handle arg = {
+			.handle = line.handle,
+			.flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE,
+		};
+		struct drm_syncobj_destroy old = { .handle = line.handle };
+
+		ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &arg));
+		line.handle = syncobj_create(self->fd);
+		arg.handle = line.handle;
+		arg.flags = DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_IMPORT_SYNC_FILE |
+			    DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_TIMELINE;
+		arg.point = 7;
+		ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, &arg));
+		close(arg.fd);
+		ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_DESTROY, &old));
+	}
+
+	EXPECT_EQ(0, syncobj_wait(self->fd, line.handle, 7, INT64_MAX));
+	EXPECT_LE(100 * MSEC, now() - start);
+}
+
+/* An array of them would be 16 MB, which kmalloc() does not have. The kernel may not warn. */
+TEST_F(mockgpu, many_handles)
+{
+	struct drm_syncobj_array arg = { .count_handles = 1 << 21 };
+
+	EXPECT_EQ(-ENOMEM, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_RESET, &arg));
+}
+
 /* Of two queues, through a buffer. */
 TEST_F(mockgpu, implicit)
 {

@@ -232,7 +232,7 @@ static int merge(int one, int two)
 }
 
 /* More fences than there is memory in one piece for is no reason for the kernel to warn. */
-TEST_F_TIMEOUT(vgem, too_many_fences, 300)
+TEST_F_TIMEOUT(vgem, too_many_fences, 900)
 {
 	/* 80 bytes for each are more than kmalloc() has. */
 	enum { FENCES = 56000, BITS = 20 };
