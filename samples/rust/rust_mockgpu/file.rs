@@ -85,16 +85,13 @@ impl File {
             _ => Some(FileDescriptorReservation::get_unused_fd_flags(O_CLOEXEC)?),
         };
 
-        // Jobs are queued in the order of their fences, so this is held until the job is.
         let queue = &file.inner().get_ref().queue;
-        let mut timeline = queue.timeline()?;
-
-        let (fence, sync_file) = lock_many_interruptible(buffers.resvs(), |guards| {
+        let (fence, sync_file, timeline) = lock_many_interruptible(buffers.resvs(), |guards| {
             let mut slots = KVec::with_capacity(guards.len(), GFP_KERNEL)?;
             for (guard, write) in guards {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
                     // The queue keeps the order of its own jobs.
-                    if fence.context() != timeline.context() && !fence.is_signaled() {
+                    if fence.context() != queue.context && !fence.is_signaled() {
                         waits.push_within_capacity(fence.into())?;
                     }
                 }
@@ -102,6 +99,8 @@ impl File {
                 slots.push((guard.reserve_one()?, usage), GFP_KERNEL)?;
             }
 
+            // Jobs are queued in the order of their fences, so this is held until the job is.
+            let mut timeline = queue.timeline()?;
             let fence = timeline.arm(unarmed);
             // The one thing that takes an armed fence and can fail. If it does, nobody has seen the
             // fence, which is signaled, as it must not be dropped before.
@@ -116,7 +115,7 @@ impl File {
             for (slot, usage) in slots {
                 slot.add(&fence, usage);
             }
-            Ok((fence, sync_file))
+            Ok((fence, sync_file, timeline))
         })?;
 
         // Others see the fence, so nothing fails, allocates or waits until the queue has the job.
@@ -136,6 +135,7 @@ impl File {
             };
             Queue::push(queue, job);
         });
+        drop(timeline);
 
         if let (Some(sync_file), Some(fd)) = (sync_file, fd) {
             args.sync_file = sync_file.install(fd);

@@ -87,9 +87,12 @@ pub(super) struct Queue {
     work: Work<Self>,
     #[pin]
     timer: HrTimer<Self>,
-    /// Held while a fence is armed and its job put in `ring`. Who waits for it can't be killed.
+    /// Held while a fence is armed and its job put in `ring`. It is taken after the buffers are
+    /// locked, so that nobody waits for a buffer with it.
     #[pin]
     timeline: Mutex<DmaFenceCtx>,
+    /// That of `timeline`.
+    pub(super) context: u64,
     /// The jobs behind the current one. Has room for [`RING`].
     #[pin]
     ring: SpinLock<KVec<Job>>,
@@ -160,13 +163,15 @@ impl Engine {
 
 impl Queue {
     pub(super) fn new(dev: &Device) -> Result<Arc<Self>> {
+        let timeline = DmaFenceCtx::new(dev.names.clone());
         let queue = Arc::pin_init(
             try_pin_init!(Self {
                 run: dev.run.clone(),
                 cleanup: dev.cleanup.clone(),
                 work <- new_work!("mockgpu::Queue"),
                 timer <- HrTimer::new(),
-                timeline <- new_mutex!(DmaFenceCtx::new(dev.names.clone())),
+                context: timeline.context(),
+                timeline <- new_mutex!(timeline),
                 ring <- new_spinlock!(KVec::with_capacity(RING, GFP_KERNEL_ACCOUNT)?),
                 engine <- new_mutex!(None),
             }),
