@@ -110,6 +110,9 @@ impl Usage {
     /// `dma_resv_usage_rw()`.
     ///
     /// A writer waits for readers and writers, a reader for writers.
+    ///
+    /// It is for queries and waits. A job adds its own fence with [`Usage::Write`] if it writes,
+    /// and with [`Usage::Read`] if it only reads, which is the reverse of what this returns.
     #[inline]
     pub const fn implicit(write: bool) -> Self {
         if write {

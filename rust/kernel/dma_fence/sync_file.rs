@@ -24,8 +24,10 @@ use core::ptr::NonNull;
 /// User space can poll it, query its state, merge it with others, and hand it to drivers, which
 /// get the fence back through [`DmaFence::from_sync_file`].
 ///
-/// Create it and reserve a file descriptor before the point of no return, and [install] it after;
-/// from then on user space has it. Dropped before that, the file is closed and the fence put.
+/// For the fence of a job, reserve a file descriptor before the fence is armed, create the file
+/// before the fence is published, and [install] it once nothing can fail; from then on user space
+/// has it. If the file can't be created, signal the fence with [`ECANCELED`]; nobody has seen it.
+/// Dropped before it is installed, the file is closed and the fence put.
 ///
 /// [install]: Self::install
 ///
