@@ -86,12 +86,11 @@ impl File {
         };
 
         let queue = &file.inner().get_ref().queue;
-        let (fence, sync_file, timeline) = lock_many_interruptible(buffers.resvs(), |guards| {
+        let (fence, sync_file, _timeline) = lock_many_interruptible(buffers.resvs(), |guards| {
             let mut slots = KVec::with_capacity(guards.len(), GFP_KERNEL)?;
             for (guard, write) in guards {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
-                    // The queue keeps the order of its own jobs.
-                    if fence.context() != queue.context && !fence.is_signaled() {
+                    if !fence.is_signaled() {
                         waits.push_within_capacity(fence.into())?;
                     }
                 }
@@ -101,6 +100,8 @@ impl File {
 
             // Jobs are queued in the order of their fences, so this is held until the job is.
             let mut timeline = queue.timeline()?;
+            // The queue keeps the order of its own jobs.
+            waits.retain(|fence| fence.context() != timeline.context());
             let fence = timeline.arm(unarmed);
             // The one thing that takes an armed fence and can fail. If it does, nobody has seen the
             // fence, which is signaled, as it must not be dropped before.
@@ -112,13 +113,12 @@ impl File {
                 }
             };
 
-            for (slot, usage) in slots {
-                slot.add(&fence, usage);
-            }
+            signalling(|| slots.into_iter().for_each(|(slot, usage)| slot.add(&fence, usage)));
             Ok((fence, sync_file, timeline))
         })?;
 
-        // Others see the fence, so nothing fails, allocates or waits until the queue has the job.
+        // Others see the fence since it was added, so nothing fails, allocates or waits until the
+        // queue has the job. Between the two sections, the buffers are unlocked.
         signalling(|| {
             for (syncobj, node, point) in signals {
                 match node {
@@ -135,7 +135,6 @@ impl File {
             };
             Queue::push(queue, job);
         });
-        drop(timeline);
 
         if let (Some(sync_file), Some(fd)) = (sync_file, fd) {
             args.sync_file = sync_file.install(fd);

@@ -91,8 +91,6 @@ pub(super) struct Queue {
     /// locked, so that nobody waits for a buffer with it.
     #[pin]
     timeline: Mutex<DmaFenceCtx>,
-    /// That of `timeline`.
-    pub(super) context: u64,
     /// The jobs behind the current one. Has room for [`RING`].
     #[pin]
     ring: SpinLock<KVec<Job>>,
@@ -163,15 +161,13 @@ impl Engine {
 
 impl Queue {
     pub(super) fn new(dev: &Device) -> Result<Arc<Self>> {
-        let timeline = DmaFenceCtx::new(dev.names.clone());
         let queue = Arc::pin_init(
             try_pin_init!(Self {
                 run: dev.run.clone(),
                 cleanup: dev.cleanup.clone(),
                 work <- new_work!("mockgpu::Queue"),
                 timer <- HrTimer::new(),
-                context: timeline.context(),
-                timeline <- new_mutex!(timeline),
+                timeline <- new_mutex!(DmaFenceCtx::new(dev.names.clone())),
                 ring <- new_spinlock!(KVec::with_capacity(RING, GFP_KERNEL_ACCOUNT)?),
                 engine <- new_mutex!(None),
             }),
