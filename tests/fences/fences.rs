@@ -48,6 +48,7 @@ use kernel::{
     time::{
         delay::fsleep,
         hrtimer::{
+            ArcHrTimerHandle,
             HrTimer,
             HrTimerCallback,
             HrTimerCallbackContext,
@@ -130,6 +131,8 @@ global_lock! {
 
 #[pin_data(PinnedDrop)]
 struct Fences {
+    /// Runs all the time. Nothing but the drop of this field stops it.
+    _tick: ArcHrTimerHandle<Tick>,
     #[pin]
     device: MiscDeviceRegistration<Device>,
 }
@@ -143,6 +146,7 @@ impl kernel::InPlaceModule for Fences {
         }
 
         try_pin_init!(Self {
+            _tick: Tick::new(true)?.start(Delta::from_millis(10)),
             device <- MiscDeviceRegistration::register(MiscDeviceOptions { name: c"fences" }),
         })
     }
@@ -247,6 +251,8 @@ fn leak(fd: u32) -> Result<isize> {
 /// A timer whose callback takes a lock.
 #[pin_data]
 struct Tick {
+    /// Whether it goes on.
+    again: bool,
     #[pin]
     timer: HrTimer<Self>,
     #[pin]
@@ -255,13 +261,31 @@ struct Tick {
     done: Completion,
 }
 
+impl Tick {
+    fn new(again: bool) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                again,
+                timer <- HrTimer::new(),
+                lock <- new_spinlock_irq!(()),
+                done <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
 impl HrTimerCallback for Tick {
     type Pointer<'a> = Arc<Self>;
 
-    fn run(this: ArcBorrow<'_, Self>, _: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+    fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
         drop(this.lock.lock());
         this.done.complete_all();
-        HrTimerRestart::NoRestart
+        if !this.again {
+            return HrTimerRestart::NoRestart;
+        }
+        ctx.forward_now(Delta::from_millis(10));
+        HrTimerRestart::Restart
     }
 }
 
@@ -283,14 +307,7 @@ fn deadlock(what: usize) -> Result<isize> {
             DmaFence::stub().wait()?;
         }
         TIMER | TIMER_WAIT => {
-            let tick = Arc::pin_init(
-                pin_init!(Tick {
-                    timer <- HrTimer::new(),
-                    lock <- new_spinlock_irq!(()),
-                    done <- Completion::new(),
-                }),
-                GFP_KERNEL,
-            )?;
+            let tick = Tick::new(false)?;
             let handle = tick.clone().start(Delta::from_micros(100));
             tick.done.wait_for_completion();
             if what == TIMER_WAIT {

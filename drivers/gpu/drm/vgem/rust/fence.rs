@@ -28,8 +28,12 @@ const SLACK: Delta = Delta::from_millis(1);
 /// The timer signals this many fences at once, and then lets others have the CPU.
 const BATCH: usize = 1024;
 
-/// The fences of a client. As all have the same timeout, one timer is enough.
-pub(crate) struct Fences(Arc<Shared>);
+/// The fences of a client. As all have the same timeout, one timer is enough. Its handle has a
+/// reference to [`Shared`], and so is not in there. Dropped, it stops the timer.
+pub(crate) struct Fences(
+    Arc<Shared>,
+    LockedBy<Option<ArcHrTimerHandle<Shared>>, State>,
+);
 
 #[pin_data]
 struct Shared {
@@ -42,7 +46,6 @@ struct Shared {
 #[derive(Default)]
 struct State {
     table: Table,
-    handle: Option<ArcHrTimerHandle<Shared>>,
     armed: bool, // The timer will look at the table again.
     /// The fence that the timer took last, and may not have signaled yet.
     expiring: Option<ARef<DmaFence>>,
@@ -54,7 +57,9 @@ impl Fences {
             timer <- HrTimer::new(),
             state <- new_spinlock_irq!(State::default()),
         });
-        Ok(Self(Arc::pin_init(shared, GFP_KERNEL)?))
+        let shared = Arc::pin_init(shared, GFP_KERNEL)?;
+        let handle = LockedBy::new(&shared.state, None);
+        Ok(Self(shared, handle))
     }
 
     /// Attaches a new fence to a buffer, and returns its ID. The client is charged for its memory.
@@ -101,7 +106,7 @@ impl Fences {
         let shared = ARef::from(&*fence);
         *slot = Some(Some(fence));
         if !core::mem::replace(&mut state.armed, true) {
-            match &mut state.handle {
+            match self.1.access_mut(&mut state) {
                 Some(handle) => handle.restart(TIMEOUT),
                 handle => *handle = Some(self.0.clone().start(TIMEOUT)),
             }
@@ -124,9 +129,6 @@ impl Fences {
 
 impl Drop for Fences {
     fn drop(&mut self) {
-        // Dropping the handle waits for the timer, which takes the lock.
-        let handle = self.0.state.lock().handle.take();
-        drop(handle);
         let mut table = core::mem::take(&mut self.0.state.lock().table);
         table.fences().for_each(|fence| fence.signal(Ok(())));
     }

@@ -263,8 +263,11 @@ mod tests {
             timer.is_queued() && left > Delta::from_secs(5) && left <= Delta::from_secs(10) + SLACK
         };
         let expire = || {
-            if let Some(handle) = &mut client.fences.0.state.lock().handle {
-                handle.restart(Delta::ZERO);
+            {
+                let mut state = client.fences.0.state.lock();
+                if let Some(handle) = client.fences.1.access_mut(&mut state) {
+                    handle.restart(Delta::ZERO);
+                }
             }
             for _ in 0..1000 {
                 let is_due = timer.is_queued() && timer.remaining() <= Delta::ZERO;
