@@ -103,7 +103,6 @@ pub(super) struct Queue {
 /// What runs the jobs.
 ///
 /// It refers to the queue that it is in, so that it has to be taken out in the end.
-#[derive(Default)]
 struct Engine {
     job: Option<Job>,
     /// When the hardware began with `job`.
@@ -111,8 +110,8 @@ struct Engine {
     /// The callback on a fence that `job` waits for. It is one or the other.
     wait: Option<DmaFenceCb<Wake>>,
     idle: Option<UnarmedDmaFenceCb<Wake>>,
-    /// The interrupt of the hardware. Set once it was started.
-    timer: Option<ArcHrTimerHandle<Queue>>,
+    /// The interrupt of the hardware.
+    timer: ArcHrTimerHandle<Queue>,
 }
 
 impl Engine {
@@ -138,14 +137,9 @@ impl Engine {
     }
 
     /// Gives `job` to the hardware.
-    fn start(&mut self, job: &Job, queue: &Arc<Queue>) {
-        let delay = job.duration.min(TIMEOUT);
-
+    fn start(&mut self, job: &Job) {
         self.started = Some(time::Instant::now());
-        match &mut self.timer {
-            Some(timer) => timer.restart(delay),
-            timer => *timer = Some(queue.clone().start(delay)),
-        }
+        self.timer.restart(job.duration.min(TIMEOUT));
     }
 
     /// Looks at the hardware, and returns how `job` has ended if it has, or if the watchdog says
@@ -176,8 +170,11 @@ impl Queue {
 
         let wake = Wake::new(&queue.run, queue.clone());
         *queue.engine.lock() = Some(Engine {
+            job: None,
+            started: None,
+            wait: None,
             idle: Some(UnarmedDmaFenceCb::new(wake, GFP_KERNEL_ACCOUNT)?),
-            ..Default::default()
+            timer: ArcHrTimerHandle::new(queue.clone()),
         });
 
         Ok(queue)
@@ -213,7 +210,7 @@ impl Queue {
             return;
         };
         if engine.started.is_none() && engine.is_ready(&mut job) {
-            engine.start(&job, this);
+            engine.start(&job);
         }
 
         let Some(status) = engine.poll(&job) else {

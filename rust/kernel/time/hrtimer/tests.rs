@@ -171,7 +171,7 @@ impl HrTimerCallback for Boxed {
         ctx.forward_now(SHORT);
 
         if let Some(handle) = this.kept.handle.lock().take() {
-            let refused = handle.into_pointer().map_err(|mut handle| {
+            let refused = handle.into_pointer().map_err(|handle| {
                 this.kept.refused.fetch_add(1, Relaxed);
                 if handle.try_cancel() == HrTimerTryCancel::Running {
                     this.kept.refused.fetch_add(1, Relaxed);
@@ -547,7 +547,7 @@ mod suite {
         stack_pin_init!(let timer = pin_init!(Exclusive { timer <- HrTimer::new(), calls: 0 }));
 
         // SAFETY: The handle is not leaked, and this is not the callback.
-        let mut handle = unsafe { UnsafeHrTimerPointer::start(timer, SHORT) };
+        let handle = unsafe { UnsafeHrTimerPointer::start(timer, SHORT) };
         pause(AWHILE);
         // It runs on the monotonic clock, and is not put off to the time since 1970.
         assert!(handle.timer().remaining() < LONG);
@@ -611,7 +611,7 @@ mod suite {
         let timer = Probe::new(stop)?;
 
         // From started, with a new time.
-        let mut handle = timer.clone().start(LONG);
+        let handle = timer.clone().start(LONG);
         handle.restart(SHORT);
         timer.settle();
         assert_eq!(timer.calls(), 1);
@@ -718,6 +718,31 @@ mod suite {
     }
 
     #[test]
+    fn handle_before_start() -> Result {
+        // It need not be started at all.
+        drop(ArcHrTimerHandle::new(Probe::new(stop)?));
+
+        let handle = ArcHrTimerHandle::new(Probe::new(stop)?);
+        pause(Delta::from_millis(3));
+        assert_eq!(handle.target().calls(), 0);
+
+        // From stopped, from started with another time, and from stopped again.
+        handle.restart(LONG);
+        handle.restart(SHORT);
+        handle.target().settle();
+        assert_eq!(handle.target().calls(), 1);
+        handle.restart(SHORT);
+        until(|| handle.target().calls() == 2);
+        assert_eq!(handle.target().calls(), 2);
+
+        handle.restart(LONG);
+        let timer = handle.target().clone();
+        drop(handle);
+        // SAFETY: Nothing was leaked.
+        unsafe { last(timer, 0) }
+    }
+
+    #[test]
     fn closures() -> Result {
         let probe = Probe::new(stop)?;
 
@@ -734,7 +759,7 @@ mod suite {
             }),
             GFP_KERNEL,
         )?;
-        let mut handle = timer.start(SHORT);
+        let handle = timer.start(SHORT);
         until(|| probe.calls() == 4 && handle.timer().is_queued());
         assert_eq!(probe.calls(), 4);
         assert!(handle.timer().is_queued());

@@ -28,12 +28,9 @@ const SLACK: Delta = Delta::from_millis(1);
 /// The timer signals this many fences at once, and then lets others have the CPU.
 const BATCH: usize = 1024;
 
-/// The fences of a client. As all have the same timeout, one timer is enough. Its handle has a
-/// reference to [`Shared`], and so is not in there. Dropped, it stops the timer.
-pub(crate) struct Fences(
-    Arc<Shared>,
-    LockedBy<Option<ArcHrTimerHandle<Shared>>, State>,
-);
+/// The fences of a client. As all have the same timeout, one timer is enough. It is
+/// stopped when its handle is dropped.
+pub(crate) struct Fences(ArcHrTimerHandle<Shared>);
 
 #[pin_data]
 struct Shared {
@@ -58,8 +55,7 @@ impl Fences {
             state <- new_spinlock_irq!(State::default()),
         });
         let shared = Arc::pin_init(shared, GFP_KERNEL)?;
-        let handle = LockedBy::new(&shared.state, None);
-        Ok(Self(shared, handle))
+        Ok(Self(ArcHrTimerHandle::new(shared)))
     }
 
     /// Attaches a new fence to a buffer, and returns its ID. The client is charged for its memory.
@@ -90,13 +86,13 @@ impl Fences {
             }
             drop(locked);
             let spare = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-            self.0.state.lock().table.spare = Some(spare);
+            self.0.target().state.lock().table.spare = Some(spare);
         }
     }
 
     /// Gives a fence an ID, and starts its time. Fails if that needs a spare block.
     fn arm(&self, names: &DmaFenceNames, fence: Unarmed) -> Result<(u32, ARef<DmaFence>), Unarmed> {
-        let mut state = self.0.state.lock();
+        let mut state = self.0.target().state.lock();
         let Some((id, slot)) = state.table.vacancy() else {
             return Err(fence);
         };
@@ -106,17 +102,14 @@ impl Fences {
         let shared = ARef::from(&*fence);
         *slot = Some(Some(fence));
         if !core::mem::replace(&mut state.armed, true) {
-            match self.1.access_mut(&mut state) {
-                Some(handle) => handle.restart(TIMEOUT),
-                handle => *handle = Some(self.0.clone().start(TIMEOUT)),
-            }
+            self.0.restart(TIMEOUT);
         }
         Ok((id, shared))
     }
 
     /// Signals a fence, and gives up its ID.
     pub(crate) fn signal(&self, id: u32) -> Result {
-        let mut state = self.0.state.lock();
+        let mut state = self.0.target().state.lock();
         let fence = state.table.remove(id).ok_or(ENOENT)?;
         let expiring = state.expiring.clone().filter(|_| fence.is_none());
         drop(state);
@@ -129,7 +122,7 @@ impl Fences {
 
 impl Drop for Fences {
     fn drop(&mut self) {
-        let mut table = core::mem::take(&mut self.0.state.lock().table);
+        let mut table = core::mem::take(&mut self.0.target().state.lock().table);
         table.fences().for_each(|fence| fence.signal(Ok(())));
     }
 }

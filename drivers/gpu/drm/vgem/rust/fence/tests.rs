@@ -41,11 +41,19 @@ impl Client {
     }
 
     fn blocks(&self) -> usize {
-        self.fences.0.state.lock().table.blocks.keys().count()
+        self.fences
+            .0
+            .target()
+            .state
+            .lock()
+            .table
+            .blocks
+            .keys()
+            .count()
     }
 
     fn armed(&self) -> bool {
-        self.fences.0.state.lock().armed
+        self.fences.0.target().state.lock().armed
     }
 }
 
@@ -145,7 +153,7 @@ mod tests {
     #[test]
     fn expiry() -> Result {
         let client = Client::new()?;
-        let shared = &client.fences.0;
+        let shared = client.fences.0.target();
 
         for id in 1..=150 {
             assert_eq!(client.attach()?, id);
@@ -196,7 +204,7 @@ mod tests {
             // The oldest one and the newest one were signaled in time.
             client.signal(round * 100 + 1)?;
             client.signal(round * 100 + 100)?;
-            assert_eq!(client.fences.0.expire(timeout()), None);
+            assert_eq!(client.fences.0.target().expire(timeout()), None);
             assert!(client.resv.test_signaled(Usage::Bookkeep));
         }
         for id in 1..=300 {
@@ -219,7 +227,7 @@ mod tests {
         let shared = client.last()?;
 
         let fence = {
-            let mut state = client.fences.0.state.lock();
+            let mut state = client.fences.0.target().state.lock();
             let fence = state.table.expire(timeout()).map_err(|_| EINVAL)?;
             state.expiring = Some(shared.clone());
             fence
@@ -239,7 +247,7 @@ mod tests {
     #[test]
     fn one_timer() -> Result {
         let client = Client::new()?;
-        let shared = client.fences.0.clone();
+        let shared = client.fences.0.target().clone();
 
         client.attach()?;
         let expires = shared.timer.expires();
@@ -257,18 +265,13 @@ mod tests {
     #[test]
     fn timer() -> Result {
         let client = Client::new()?;
-        let timer = &client.fences.0.timer;
+        let timer = &client.fences.0.target().timer;
         let is_started = || {
             let left = timer.remaining();
             timer.is_queued() && left > Delta::from_secs(5) && left <= Delta::from_secs(10) + SLACK
         };
         let expire = || {
-            {
-                let mut state = client.fences.0.state.lock();
-                if let Some(handle) = client.fences.1.access_mut(&mut state) {
-                    handle.restart(Delta::ZERO);
-                }
-            }
+            client.fences.0.restart(Delta::ZERO);
             for _ in 0..1000 {
                 let is_due = timer.is_queued() && timer.remaining() <= Delta::ZERO;
                 if !is_due && !timer.is_callback_running() {
@@ -301,7 +304,7 @@ mod tests {
         let (id, signaled) = attach()?;
         client.signal(id)?;
         let (_, expired) = attach()?;
-        assert_eq!(client.fences.0.expire(timeout()), None);
+        assert_eq!(client.fences.0.target().expire(timeout()), None);
         let (_, closed) = attach()?;
         drop(client.fences);
 
@@ -320,7 +323,7 @@ mod tests {
         let attach = || -> Result<_> {
             let id = client.attach()?;
             let cb = TakesLock {
-                shared: client.fences.0.clone(),
+                shared: client.fences.0.target().clone(),
                 calls: calls.clone(),
             };
             let cb = UnarmedDmaFenceCb::new(cb, GFP_KERNEL)?;
@@ -333,7 +336,7 @@ mod tests {
         assert_eq!(calls.load(Relaxed), 1);
 
         let (_, _cb) = attach()?;
-        assert_eq!(client.fences.0.expire(timeout()), None);
+        assert_eq!(client.fences.0.target().expire(timeout()), None);
         assert_eq!(calls.load(Relaxed), 2);
 
         let (_, _cb) = attach()?;
@@ -349,9 +352,9 @@ mod tests {
 
         assert_eq!(client.attach()?, 1);
         assert_eq!(client.attach()?, 2);
-        assert_eq!(client.fences.0.expire(timeout()), None);
+        assert_eq!(client.fences.0.target().expire(timeout()), None);
 
-        client.fences.0.state.lock().table.newest = table::ID_MASK - 1;
+        client.fences.0.target().state.lock().table.newest = table::ID_MASK - 1;
         assert_eq!(client.attach()?, i32::MAX as u32);
         assert_eq!(client.attach()?, 1);
 
