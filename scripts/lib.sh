@@ -177,6 +177,9 @@ kernel() {
 	rm "$busy"
 }
 
+# suites_of TARGET: the KUnit suites that only this target runs.
+suites_of() { awk -F '\t' -v target="$1" '$2 == target { print $1 }' "$top/expect/suites.txt"; }
+
 # Apply all of tests/mutations to the kernel with the series, in a separate index, which
 # `mutations` becomes. Each that does not apply is named.
 mutate() {
