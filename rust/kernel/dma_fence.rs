@@ -198,7 +198,7 @@ mod tests_st_unwrap;
 /// # Context
 ///
 /// References may be dropped in any context. The last one frees the fence, and an array or a chain
-/// drops those in it. It does not sleep, and signals nothing.
+/// drops those in it. It does not sleep.
 ///
 /// # Invariants
 ///

@@ -95,7 +95,8 @@ mod tests;
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u32)]
 pub enum Usage {
-    /// The kernel moves or clears the memory. Everyone has to wait for it.
+    /// The kernel moves or clears the memory. Must be waited for before the memory is accessed,
+    /// whatever else is synchronized.
     Kernel = bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
     /// Implicitly synchronized write.
     Write = bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,

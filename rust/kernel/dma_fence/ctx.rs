@@ -159,7 +159,7 @@ struct Allocation<T> {
     data: T,
 }
 
-// There may be millions of fences, so there is a pointer more than in C, and no more than that.
+// One pointer more than in C, and no more: there may be millions of fences.
 static_assert!(size_of::<Allocation<()>>() <= size_of::<bindings::dma_fence>() + 8);
 
 /// There is no `release` and no `wait`, so C forgets this table when the fence is signaled.

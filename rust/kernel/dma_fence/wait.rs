@@ -14,12 +14,12 @@ use crate::{
 /// Why a wait ended without the fence being signaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitError {
-    /// The time is over. The fence may have been signaled at the very end of it.
+    /// The time is over. The fence may have been signaled since.
     TimedOut,
     /// A signal is pending for the thread, which waited interruptibly.
     Interrupted,
     /// The fence's driver waits in its own way and reports this, e.g. [`EDEADLK`] as the hardware
-    /// hangs; C asks to go on as if the fence were signaled.
+    /// hangs. As in C, callers should treat the fence as signaled then.
     Failed(Error),
 }
 

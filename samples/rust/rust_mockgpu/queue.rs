@@ -102,7 +102,7 @@ pub(super) struct Queue {
 
 /// What runs the jobs.
 ///
-/// It refers to the queue that it is in, so that it has to be taken out in the end.
+/// It refers to the queue that it is in, so it must be taken out in the end.
 struct Engine {
     job: Option<Job>,
     /// When the hardware began with `job`.

@@ -78,7 +78,7 @@ impl Fences {
             let slot = locked.reserve_one()?;
             match self.arm(names, fence) {
                 Ok((id, shared)) => {
-                    // Only a fence that consists of others is not taken.
+                    // This does not fail: the fence is no container.
                     slot.add_shared(&shared, usage).map_err(|_| EINVAL)?;
                     return Ok(id);
                 }

@@ -14,7 +14,7 @@ use kernel::drm::ioctl::*;
 use kernel::faux;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use kernel::uapi::*;
+use kernel::uapi;
 
 mod fence;
 mod file;
@@ -47,9 +47,9 @@ struct VgemDriver;
 type VgemDevice = drm::Device<VgemDriver>;
 
 const DRM_IOCTL_VGEM_FENCE_ATTACH: u32 =
-    IOWR::<drm_vgem_fence_attach>(DRM_COMMAND_BASE + DRM_VGEM_FENCE_ATTACH);
+    IOWR::<uapi::drm_vgem_fence_attach>(uapi::DRM_COMMAND_BASE + uapi::DRM_VGEM_FENCE_ATTACH);
 const DRM_IOCTL_VGEM_FENCE_SIGNAL: u32 =
-    IOW::<drm_vgem_fence_signal>(DRM_COMMAND_BASE + DRM_VGEM_FENCE_SIGNAL);
+    IOW::<uapi::drm_vgem_fence_signal>(uapi::DRM_COMMAND_BASE + uapi::DRM_VGEM_FENCE_SIGNAL);
 
 #[vtable]
 impl drm::Driver for VgemDriver {
