@@ -154,6 +154,10 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// owns the queue, that is leaked with the callback, and if the queue is another module's, it
 /// stays. The item's module must not be unloaded then.
 ///
+/// # Context
+///
+/// Dropping it drops a reference to the item, in any context in which that may be dropped.
+///
 /// # Examples
 ///
 /// A queue of jobs, each of which waits for a fence:
@@ -204,10 +208,18 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///     type Pointer = Arc<Self>;
 ///
 ///     fn run(this: Arc<Self>) {
-///         // The callbacks keep the queue, so it has to let go of them.
-///         this.jobs
-///             .lock()
-///             .retain(|job| !job.dependency.fence().is_signaled());
+///         // The callbacks keep the queue, so it has to let go of them. A job is taken out with
+///         // the lock held, and dropped without it.
+///         loop {
+///             let mut jobs = this.jobs.lock();
+///             let signaled = |job: &Job| job.dependency.fence().is_signaled();
+///             let done = jobs.iter().position(signaled).map(|i| jobs.remove(i));
+///             drop(jobs);
+///
+///             if done.is_none() {
+///                 break;
+///             }
+///         }
 ///         this.done.complete_all();
 ///     }
 /// }

@@ -25,6 +25,10 @@ use core::{
 /// The memory of a link of a chain.
 ///
 /// Allocate it before the point of no return, and [link](Self::link) it after.
+///
+/// # Context
+///
+/// Dropping it frees the memory, in any context in which memory may be freed.
 #[must_use = "a node has to be linked to be of use"]
 pub struct UnarmedChainNode(KBox<MaybeUninit<bindings::dma_fence_chain>>);
 

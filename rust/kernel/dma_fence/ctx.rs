@@ -326,6 +326,10 @@ impl<T> UnarmedDmaFence<T> {
 /// on that: they wait for the last one only, and a reservation object forgets those before it.
 /// Fences with no such order need a timeline each, for which a `DmaFenceCtx` is cheap enough:
 /// creating one neither allocates nor fails.
+///
+/// # Context
+///
+/// It may be dropped in any context, as a reference to its names may.
 pub struct DmaFenceCtx {
     names: ARef<DmaFenceNames>,
     context: u64,

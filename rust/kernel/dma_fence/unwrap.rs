@@ -21,6 +21,10 @@ use core::{
 
 /// The fences in a fence; see [`DmaFence::unwrap_iter`].
 ///
+/// # Context
+///
+/// Dropping it may put the last reference to a chain; see [`DmaFence`].
+///
 /// # Invariants
 ///
 /// If `cursor.chain` is not null, it is a reference that this owns, and the cursor is as

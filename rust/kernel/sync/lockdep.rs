@@ -6,6 +6,9 @@
 //! type; waiting for it, as if that lock were taken. So lockdep reports callers that wait with a
 //! lock held which that code takes, even if the two don't meet.
 
+#[cfg(CONFIG_LOCKDEP)]
+use crate::ffi::c_ulong;
+
 /// Returns a map of the class that is chosen by `T`.
 // Not inlined, as lockdep distinguishes classes and names by their addresses.
 #[cfg(CONFIG_LOCKDEP)]
@@ -22,6 +25,14 @@ fn map<T>() -> bindings::lockdep_map {
     }
 }
 
+/// Returns what lockdep reports as the place where a [`map`] is acquired.
+// The symbol of this address names `T`.
+#[cfg(CONFIG_LOCKDEP)]
+#[inline]
+fn ip<T>() -> c_ulong {
+    map::<T> as *const () as c_ulong
+}
+
 /// Calls `f`, which others may wait for.
 ///
 /// With `trylock`, `f` is only called if there is nobody to wait for.
@@ -33,11 +44,19 @@ pub(crate) fn section<T, R>(trylock: bool, f: impl FnOnce() -> R) -> R {
         let mut map = map::<T>();
         // SAFETY: `map` is valid until it is released, by the same context.
         unsafe {
-            bindings::lock_acquire(&mut map, 0, trylock.into(), 0, 1, core::ptr::null_mut(), 0)
+            bindings::lock_acquire(
+                &mut map,
+                0,
+                trylock.into(),
+                0,
+                1,
+                core::ptr::null_mut(),
+                ip::<T>(),
+            )
         };
         let ret = f();
-        // SAFETY: As above.
-        unsafe { bindings::lock_release(&mut map, 0) };
+        // SAFETY: `map` was acquired above, by this context.
+        unsafe { bindings::lock_release(&mut map, ip::<T>()) };
 
         ret
     }
@@ -55,6 +74,6 @@ pub(crate) fn might_wait<T>() {
     // SAFETY: `lock_sync()` does not keep the map.
     #[cfg(CONFIG_LOCKDEP)]
     unsafe {
-        bindings::lock_sync(&mut map::<T>(), 0, 0, 1, core::ptr::null_mut(), 0)
+        bindings::lock_sync(&mut map::<T>(), 0, 0, 1, core::ptr::null_mut(), ip::<T>())
     };
 }

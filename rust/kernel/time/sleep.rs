@@ -2,8 +2,8 @@
 
 //! Sleeping on high resolution timers.
 //!
-//! [`fsleep`] is enough where a task only has to wait for a while. The functions here are for those
-//! who care about the clock, the accuracy, signals, or who sleep until a point in time.
+//! [`fsleep`] is enough where a task only has to wait for a while. [`sleep()`] is for code that
+//! chooses the clock, the accuracy or the signals, or that sleeps until a point in time.
 //!
 //! C header: [`include/linux/hrtimer.h`](srctree/include/linux/hrtimer.h).
 //!
@@ -36,8 +36,8 @@
 //! }
 //! ```
 //!
-//! Sleeping at regular intervals, without the time that it takes to wake up adding up, and whoever
-//! wakes up the task:
+//! Sleeping at regular intervals, without the time that it takes to wake up adding up, and
+//! regardless of other wakeups of the task:
 //!
 //! ```
 //! use kernel::time::{
@@ -112,9 +112,8 @@ pub enum SleepOutcome {
 /// unless the outcome says why.
 ///
 /// A delay that is not positive is [`SleepOutcome::Elapsed`] at once, and so is an instant in the
-/// past if there is no slack.
-/// One that is too far away to be represented is not reached before 292 years after the start of
-/// the clock. A `slack` that is not positive is treated as zero.
+/// past if there is no slack. An instant more than 292 years after the start of the clock is not
+/// reached. A `slack` that is not positive is treated as zero.
 ///
 /// # Context
 ///

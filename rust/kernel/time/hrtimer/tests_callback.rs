@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of timers whose callback and handles get in each other's way.
+//! KUnit tests of timers whose handles are used in, or at the same time as, the callback.
 
 use super::{
     tests::{

@@ -264,17 +264,16 @@ mod tests {
     // The timer goes on as long as a fence is pending, and the next one starts it again.
     #[test]
     fn timer() -> Result {
-        let client = Client::new()?;
-        let timer = &client.fences.0.target().timer;
-        let is_started = || {
-            let left = timer.remaining();
-            timer.is_queued() && left > Delta::from_secs(5) && left <= Delta::from_secs(10) + SLACK
+        let mut client = Client::new()?;
+        let is_ahead = |client: &Client| {
+            let left = client.fences.0.target().timer.expires() - Instant::now();
+            left > Delta::from_secs(5) && left <= Delta::from_secs(10) + SLACK
         };
-        let expire = || {
+        // Lets the timer expire, and waits until it has looked at the table.
+        let expire = |client: &Client| {
             client.fences.0.restart(Delta::ZERO);
             for _ in 0..1000 {
-                let is_due = timer.is_queued() && timer.remaining() <= Delta::ZERO;
-                if !is_due && !timer.is_callback_running() {
+                if !client.armed() || is_ahead(client) {
                     break;
                 }
                 fsleep(Delta::from_millis(1));
@@ -282,15 +281,18 @@ mod tests {
         };
 
         let id = client.attach()?;
-        assert!(is_started());
-        expire();
-        assert!(is_started());
+        assert!(is_ahead(&client));
+        expire(&client);
+        assert!(is_ahead(&client));
+        assert!(client.fences.0.cancel());
 
         client.signal(id)?;
-        expire();
-        assert!(!timer.is_active());
+        expire(&client);
+        assert!(!client.armed());
+        assert!(!client.fences.0.cancel());
         client.attach()?;
-        assert!(is_started());
+        assert!(is_ahead(&client));
+        assert!(client.fences.0.cancel());
 
         Ok(())
     }
