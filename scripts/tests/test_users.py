@@ -17,7 +17,20 @@ impl Thing {
     pub(crate) fn ours(&self) {}
 }
 pub struct Other;
-impl Drop for Other {}
+impl Drop for Other {
+    fn drop(&mut self) { self.acts() }
+}
+pub trait Act {
+    /// Has a user.
+    fn acts(&self);
+    /// Has none.
+    #[inline]
+    unsafe fn waits(&self);
+}
+impl Act for Other {
+    fn acts(&self) {}
+    unsafe fn waits(&self) {}
+}
 #[kunit_tests(rust_thing)]
 mod tests {
     fn lonely() { Thing.lonely() }
@@ -60,5 +73,6 @@ class Users(unittest.TestCase):
             done = self.run_in(top)
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertEqual([line.split(";")[0] for line in done.stdout.splitlines()],
-                         ["thing.rs: lonely has no user",
+                         ["thing.rs: Act has no user", "thing.rs: lonely has no user",
+                          "thing.rs: waits has no user",
                           "expect/users.txt: thing.rs: called has a user, or does not exist"])
