@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tests of the sample driver rust_mockgpu: jobs, what they wait for and signal, the watchdog,
- * waiting for buffers, closing and unloading with jobs in flight, bad input, and a client that may
- * have no more memory.
+ * waiting for buffers, closing and unloading with jobs in flight, bad input, a client that may
+ * have no more memory, and sync objects.
  */
 
 #define _GNU_SOURCE
@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -281,8 +282,11 @@ TEST_F(mockgpu, wait)
 	EXPECT_EQ(-EINVAL, wait_buffer(self->fd, self->handle, 2, 0));
 }
 
+static atomic_int alarms;
+
 static void on_alarm(int number)
 {
+	alarms++;
 }
 
 TEST_F(mockgpu, wait_is_interrupted)
@@ -739,6 +743,141 @@ TEST_F_TIMEOUT(mockgpu, race, 300)
 		pthread_join(threads[i], &errors);
 		EXPECT_EQ(0UL, (uintptr_t)errors);
 	}
+}
+
+#define SYNC		"/sys/kernel/debug/sync/"
+
+struct sw_sync_create_fence_data {
+	uint32_t value;
+	char name[32];
+	int32_t fence;
+};
+
+#define SW_SYNC_IOC_CREATE_FENCE _IOWR('W', 0, struct sw_sync_create_fence_data)
+
+/* How many timelines of sw_sync programs of this name have that are open or have a fence. */
+static int timelines(void)
+{
+	FILE *info = fopen(SYNC "info", "re");
+	char line[256];
+	int count = 0;
+
+	if (!info)
+		return -1;
+	while (fgets(line, sizeof(line), info))
+		count += !strncmp(line, "rust_mockgpu: ", strlen("rust_mockgpu: "));
+	fclose(info);
+	return count;
+}
+
+struct transfer {
+	int fd, ret;
+	struct drm_syncobj_transfer arg;
+};
+
+static void *transfer(void *data)
+{
+	struct transfer *transfer = data;
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGALRM);
+	pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+	transfer->ret = once(transfer->fd, DRM_IOCTL_SYNCOBJ_TRANSFER, &transfer->arg);
+	return NULL;
+}
+
+/*
+ * A sync object gets a fence, and a signal ends a TRANSFER that waits for this, at once. Whichever
+ * is first, nobody may keep the fence. Before the fence comes to the TRANSFER, the lock of the
+ * sync object is held for long, as others wait for a point that the fence does not have.
+ */
+TEST_F_TIMEOUT(mockgpu, transfer_is_interrupted, 120)
+{
+	enum { OTHERS = 1 << 14, TRANSFERS = 20 };
+	static uint32_t handles[OTHERS];
+	static uint64_t points[OTHERS];
+	struct transfer wait = {
+		.fd = self->fd,
+		.arg = {
+			.src_handle = syncobj_create(self->fd),
+			.dst_handle = syncobj_create(self->fd),
+			.flags = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT,
+		},
+	};
+	struct drm_syncobj_timeline_wait others = {
+		.handles = (uintptr_t)handles,
+		.points = (uintptr_t)points,
+		.timeout_nsec = INT64_MAX,
+		.count_handles = OTHERS,
+		.flags = DRM_SYNCOBJ_WAIT_FLAGS_WAIT_ALL | DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT,
+	};
+	uint32_t both[2] = { wait.arg.src_handle, wait.arg.dst_handle };
+	struct drm_syncobj_array reset = { .handles = (uintptr_t)both, .count_handles = 2 };
+	struct sigaction action = { .sa_handler = on_alarm };
+	int before, interrupted = 0, late = 0, i;
+	struct itimerval timer = { };
+	int64_t took = 2 * MSEC;
+	sigset_t signals;
+	pid_t pid;
+
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	before = timelines();
+	if (before < 0 || access(SYNC "sw_sync", R_OK | W_OK))
+		SKIP(return, "needs root, and a kernel with SW_SYNC");
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "there is only one CPU");
+	for (i = 0; i < OTHERS; i++) {
+		handles[i] = wait.arg.src_handle;
+		points[i] = 1;
+	}
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(once(self->fd, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &others));
+	sigaction(SIGALRM, &action, NULL);
+	/* For the other thread. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	usleep(500000);
+
+	for (i = 0; i < TRANSFERS; i++) {
+		struct sw_sync_create_fence_data fence = { .value = 1 };
+		struct drm_syncobj_handle import = {
+			.handle = wait.arg.src_handle,
+			.flags = DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_IMPORT_SYNC_FILE,
+		};
+		int timeline = open(SYNC "sw_sync", O_RDWR | O_CLOEXEC), old;
+		pthread_t thread;
+
+		ASSERT_EQ(0, do_ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &fence));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, transfer, &wait));
+		usleep(10000);
+		/* The signal comes when half of the others were looked at. */
+		timer.it_value.tv_usec = took / 2000 ?: 1;
+		import.fd = fence.fence;
+		old = alarms;
+		took = now();
+		setitimer(ITIMER_REAL, &timer, NULL);
+		EXPECT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, &import));
+		took = now() - took;
+		pthread_join(thread, NULL);
+		EXPECT_TRUE(!wait.ret || wait.ret == -EINTR);
+		interrupted += !!wait.ret;
+		late += !wait.ret && alarms != old;
+		ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_RESET, &reset));
+		close(fence.fence);
+		close(timeline);
+	}
+	EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	TH_LOG("of %d, %d were interrupted, and %d got a fence despite a signal; it took %.3f ms",
+	       TRANSFERS, interrupted, late, took / 1e6);
+	/* Else it proves nothing. */
+	EXPECT_LT(0, late);
+	EXPECT_EQ(before, timelines());
 }
 
 /*
