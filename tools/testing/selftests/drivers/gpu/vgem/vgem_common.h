@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -286,6 +287,49 @@ static inline long read_number(const char *path, const char *name)
 			value = atol(line + strlen(name));
 	fclose(file);
 	return value;
+}
+
+/* Allocations that fail */
+
+#define FAILSLAB "/sys/kernel/debug/failslab/"
+#define NO_FAILSLAB "needs root, and a kernel with FAILSLAB and FAULT_INJECTION_DEBUG_FS"
+
+/* Open all the time, as to open it takes memory, too. */
+static int fail_fd;
+
+/* Returns whether fail_nth() can be called from now on. */
+static inline bool fail_begins(void)
+{
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	/* Also where the kernel could wait for memory, and without a word in its log. */
+	return fail_fd >= 0 && !write_file(FAILSLAB "ignore-gfp-wait", "N") &&
+	       !write_file(FAILSLAB "verbose", "0");
+}
+
+static inline void fail_ends(void)
+{
+	write_file(FAILSLAB "ignore-gfp-wait", "Y");
+	write_file(FAILSLAB "verbose", "2");
+}
+
+/* Lets the nth allocation of this thread from now on fail. */
+static inline void fail_nth(int n)
+{
+	char value[16];
+
+	(void)!pwrite(fail_fd, value, snprintf(value, sizeof(value), "%d", n), 0);
+}
+
+/* Ends that, and returns whether an allocation failed. */
+static inline bool failed_nth(void)
+{
+	char value[16] = "";
+	int ret;
+
+	ret = pread(fail_fd, value, sizeof(value) - 1, 0);
+	fail_nth(0);
+	return ret > 0 && !atoi(value);
 }
 
 /* Returns how many warnings the kernel has had from where @kmsg is on. */

@@ -279,30 +279,6 @@ TEST_F_TIMEOUT(vgem, too_many_fences, 900)
 
 /* No memory */
 
-/* Open all the time, as to open it takes memory, too. */
-static int fail_fd;
-
-/* Lets the nth allocation of this thread from now on fail. */
-static void fail_nth(int n)
-{
-	char value[16];
-
-	(void)!pwrite(fail_fd, value, snprintf(value, sizeof(value), "%d", n), 0);
-}
-
-/* Ends that, and returns whether an allocation failed. */
-static bool failed_nth(void)
-{
-	char value[16] = "";
-	int ret;
-
-	ret = pread(fail_fd, value, sizeof(value) - 1, 0);
-	fail_nth(0);
-	return ret > 0 && !atoi(value);
-}
-
-#define FAILSLAB "/sys/kernel/debug/failslab/"
-
 FIXTURE(vgem_no_memory) {
 	int fd, dmabuf;
 	uint32_t handle;
@@ -310,25 +286,19 @@ FIXTURE(vgem_no_memory) {
 
 FIXTURE_SETUP(vgem_no_memory)
 {
-	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
-	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	if (fail_fd < 0 || access(FAILSLAB, F_OK))
-		SKIP(return, "needs root, and a kernel with FAILSLAB and FAULT_INJECTION_DEBUG_FS");
 	self->fd = vgem_open();
 	if (self->fd < 0)
 		SKIP(return, "no VGEM device, or no right to open it");
+	if (!fail_begins())
+		SKIP(return, NO_FAILSLAB);
 	ASSERT_EQ(0, dumb_create(self->fd, 1, &self->handle));
 	self->dmabuf = prime_export(self->fd, self->handle);
 	ASSERT_LE(0, self->dmabuf);
-	/* Also where the kernel could wait for memory, and without a word in its log. */
-	ASSERT_EQ(0, write_file(FAILSLAB "ignore-gfp-wait", "N"));
-	ASSERT_EQ(0, write_file(FAILSLAB "verbose", "0"));
 }
 
 FIXTURE_TEARDOWN(vgem_no_memory)
 {
-	write_file(FAILSLAB "ignore-gfp-wait", "Y");
-	write_file(FAILSLAB "verbose", "2");
+	fail_ends();
 	close(self->dmabuf);
 	close(self->fd);
 }
