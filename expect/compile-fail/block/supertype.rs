@@ -8,6 +8,20 @@ use kernel::{
     sync::{aref::ARef, Arc},
 };
 
+module! {
+    type: Case,
+    name: "case",
+    license: "GPL",
+}
+
+pub struct Case;
+
+impl kernel::Module for Case {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
 pub struct Ops<F>(PhantomData<F>);
 
 #[vtable]
