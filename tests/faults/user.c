@@ -4,13 +4,14 @@
  * and looks at what is left behind each time. Needs root, failslab and fail_page_alloc.
  *
  * user abstractions: all that /dev/faults (faults.rs) makes.
- * user vgem MODULE [CALL]: to load VGEM, to open it, and its ioctls, or just CALL.
+ * user vgem FILE [CALL]: to load VGEM from FILE, to open it, and its ioctls, or just CALL.
  *
  * For each call, one line: its name, how many allocations failed, how often that made it
  * fail, how often it did without, its errors, and `good` or what is not.
  */
 
 #define _GNU_SOURCE
+#include <glob.h>
 #include <linux/udmabuf.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -89,8 +90,17 @@ struct counts {
 	long file, handle, dmabufs, module;
 };
 
-/* The client that all of VGEM's calls are for, if there is one. */
+/* The driver that is tried, if there is one, and the client that its calls are for. */
+static const char *module = "";
 static int fd = -1;
+
+static const char *module_file(const char *name)
+{
+	static char path[64];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/%s", module, name);
+	return path;
+}
 
 static struct counts count(void)
 {
@@ -106,7 +116,7 @@ static struct counts count(void)
 		counts.handle = handle;
 	}
 	counts.dmabufs = read_number("/sys/kernel/debug/dma_buf/bufinfo", "Total ");
-	counts.module = read_number("/sys/module/vgem/refcnt", "");
+	counts.module = read_number(module_file("refcnt"), "");
 	return counts;
 }
 
@@ -230,14 +240,6 @@ static void try(const struct call *call)
 	       !call->leaks ? "" : good ? "good, found: " : "not found: ", verdict);
 }
 
-static void try_all(const struct call *calls, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		try(&calls[i]);
-}
-
-#define TRY_ALL(calls) try_all(calls, sizeof(calls) / sizeof(calls[0]))
-
 /* The abstractions */
 
 static int faults;
@@ -294,7 +296,7 @@ static void abstractions(void)
 	close(faults);
 }
 
-/* Loading VGEM */
+/* Loading a driver */
 
 static char *image;
 static size_t image_size;
@@ -306,12 +308,12 @@ static int load(void)
 
 static void unload(void)
 {
-	need("unload vgem", syscall(SYS_delete_module, "vgem", O_NONBLOCK));
+	need("unload", syscall(SYS_delete_module, module, O_NONBLOCK));
 }
 
 static void not_loaded(void)
 {
-	if (!access("/sys/module/vgem", F_OK))
+	if (!access(module_file(""), F_OK))
 		WRONG("it is loaded");
 }
 
@@ -328,7 +330,7 @@ static void read_image(const char *path)
 	close(file);
 }
 
-/* VGEM: what the calls have in common */
+/* What the calls have in common */
 
 static char node[64], render_node[64];
 static int other, dmabuf, sync_file, got;
@@ -846,19 +848,68 @@ static int poll_both(void)
 	return poll(files, 2, 0) < 0 ? -errno : 0;
 }
 
-/* Opens a node of VGEM, and says which it was. */
-static int find(int (*open)(void), char path[64])
-{
-	int file = need("VGEM's nodes", open());
-	char link[32];
+static const struct call vgem_calls[] = {
+	{ "open", NULL, open_card, close_got },
+	{ "open the render node", NULL, open_render, close_got },
+	{ "VERSION", NULL, version },
+	{ "GET_UNIQUE", NULL, get_unique },
+	{ "GET_MAGIC", begin_other, get_magic, NULL, end_other },
+	{ "AUTH_MAGIC", begin_magic, auth_magic, NULL, end_other },
+	{ "GET_CLIENT", NULL, get_client },
+	{ "GET_STATS", NULL, get_stats },
+	{ "GET_CAP", NULL, get_cap },
+	{ "SET_VERSION", NULL, set_version },
+	{ "SET_CLIENT_NAME", NULL, set_client_name },
+	{ "SET_MASTER", begin_set_master, set_master, NULL, end_set_master },
+	{ "DROP_MASTER", NULL, drop_master, end_drop_master },
+	/* shmem has no inode. */
+	{ "CREATE_DUMB", NULL, create_dumb, close_got_handle, .errors = { ENOSPC },
+	  .cleared_from = offsetof(struct drm_mode_create_dumb, handle),
+	  .cleared_size = 16 },
+	{ "MAP_DUMB", begin_buffer, map_dumb, NULL, end_buffer },
+	{ "DESTROY_DUMB", begin_buffer, destroy_dumb, NULL, end_closed },
+	{ "GEM_CLOSE", begin_buffer, close_handle, NULL, end_closed },
+	{ "GEM_FLINK", begin_buffer, flink, NULL, end_buffer },
+	{ "GEM_OPEN", begin_named, open_name, close_got_handle, end_others },
+	{ "PRIME_HANDLE_TO_FD", begin_buffer, handle_to_fd, close_got, end_buffer },
+	/* DRM's core may have made the handle before it fails. */
+	{ "PRIME_FD_TO_HANDLE", begin_others, fd_to_handle, close_got_handle, end_others,
+	  .open_from = offsetof(struct drm_prime_handle, handle), .open_size = 4 },
+	{ "PRIME_FD_TO_HANDLE, foreign", begin_foreign, fd_to_handle, close_got_handle,
+	  end_foreign,
+	  .open_from = offsetof(struct drm_prime_handle, handle), .open_size = 4 },
+	{ "mmap", begin_map, map_card, unmap, end_buffer },
+	{ "mmap of the dma-buf", begin_dmabuf, map_dmabuf, unmap, end_dmabuf },
+	{ "FENCE_ATTACH, the first", begin_others, attach, NULL, end_attach },
+	{ "FENCE_ATTACH, the 32nd", begin_block, attach, NULL, end_attach },
+	{ "FENCE_SIGNAL", begin_fence, signal_fence, NULL, end_signalled },
+	{ "close with 32 fences", begin_busy, close_other, NULL, end_dmabuf_alone },
+	{ "SYNC", begin_dmabuf, sync_start_end, NULL, end_dmabuf },
+	{ "SET_NAME", begin_dmabuf, set_name, NULL, end_dmabuf },
+	{ "EXPORT_SYNC_FILE", begin_fence, export, close_got, end_fence },
+	{ "IMPORT_SYNC_FILE", begin_import, import, NULL, end_import },
+	{ "MERGE", begin_sync_file, merge, close_got, end_sync_file },
+	{ "FILE_INFO", begin_sync_file, file_info, NULL, end_sync_file },
+	{ "poll", begin_sync_file, poll_both, NULL, end_sync_file },
+	{ }
+};
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
-	memset(path, 0, 64);
-	need(link, readlink(link, path, 63));
-	return file;
+/* Opens the driver's node of that kind, and says which it is. */
+static int find(const char *kind, char path[64])
+{
+	char pattern[64];
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "/sys/devices/faux/%s/drm/%s*", module, kind);
+	if (glob(pattern, 0, NULL, &found))
+		die(pattern);
+	snprintf(path, 64, "/dev/dri/%s", strrchr(found.gl_pathv[0], '/') + 1);
+	globfree(&found);
+	return need(path, open(path, O_RDWR | O_CLOEXEC));
 }
 
-static void vgem(const char *path)
+/* Tries all calls, or the one that the arguments name. */
+static void driver(char **argv, const struct call *calls)
 {
 	static const struct call loading = {
 		"load the module", NULL, load, unload, not_loaded,
@@ -866,58 +917,17 @@ static void vgem(const char *path)
 		.errors = { ENODEV },
 		.slow = true,
 	};
-	static const struct call calls[] = {
-		{ "open", NULL, open_card, close_got },
-		{ "open the render node", NULL, open_render, close_got },
-		{ "VERSION", NULL, version },
-		{ "GET_UNIQUE", NULL, get_unique },
-		{ "GET_MAGIC", begin_other, get_magic, NULL, end_other },
-		{ "AUTH_MAGIC", begin_magic, auth_magic, NULL, end_other },
-		{ "GET_CLIENT", NULL, get_client },
-		{ "GET_STATS", NULL, get_stats },
-		{ "GET_CAP", NULL, get_cap },
-		{ "SET_VERSION", NULL, set_version },
-		{ "SET_CLIENT_NAME", NULL, set_client_name },
-		{ "SET_MASTER", begin_set_master, set_master, NULL, end_set_master },
-		{ "DROP_MASTER", NULL, drop_master, end_drop_master },
-		/* shmem has no inode. */
-		{ "CREATE_DUMB", NULL, create_dumb, close_got_handle, .errors = { ENOSPC },
-		  .cleared_from = offsetof(struct drm_mode_create_dumb, handle),
-		  .cleared_size = 16 },
-		{ "MAP_DUMB", begin_buffer, map_dumb, NULL, end_buffer },
-		{ "DESTROY_DUMB", begin_buffer, destroy_dumb, NULL, end_closed },
-		{ "GEM_CLOSE", begin_buffer, close_handle, NULL, end_closed },
-		{ "GEM_FLINK", begin_buffer, flink, NULL, end_buffer },
-		{ "GEM_OPEN", begin_named, open_name, close_got_handle, end_others },
-		{ "PRIME_HANDLE_TO_FD", begin_buffer, handle_to_fd, close_got, end_buffer },
-		/* DRM's core may have made the handle before it fails. */
-		{ "PRIME_FD_TO_HANDLE", begin_others, fd_to_handle, close_got_handle, end_others,
-		  .open_from = offsetof(struct drm_prime_handle, handle), .open_size = 4 },
-		{ "PRIME_FD_TO_HANDLE, foreign", begin_foreign, fd_to_handle, close_got_handle,
-		  end_foreign,
-		  .open_from = offsetof(struct drm_prime_handle, handle), .open_size = 4 },
-		{ "mmap", begin_map, map_card, unmap, end_buffer },
-		{ "mmap of the dma-buf", begin_dmabuf, map_dmabuf, unmap, end_dmabuf },
-		{ "FENCE_ATTACH, the first", begin_others, attach, NULL, end_attach },
-		{ "FENCE_ATTACH, the 32nd", begin_block, attach, NULL, end_attach },
-		{ "FENCE_SIGNAL", begin_fence, signal_fence, NULL, end_signalled },
-		{ "close with 32 fences", begin_busy, close_other, NULL, end_dmabuf_alone },
-		{ "SYNC", begin_dmabuf, sync_start_end, NULL, end_dmabuf },
-		{ "SET_NAME", begin_dmabuf, set_name, NULL, end_dmabuf },
-		{ "EXPORT_SYNC_FILE", begin_fence, export, close_got, end_fence },
-		{ "IMPORT_SYNC_FILE", begin_import, import, NULL, end_import },
-		{ "MERGE", begin_sync_file, merge, close_got, end_sync_file },
-		{ "FILE_INFO", begin_sync_file, file_info, NULL, end_sync_file },
-		{ "poll", begin_sync_file, poll_both, NULL, end_sync_file },
-	};
 
-	read_image(path);
+	module = argv[1];
+	only = argv[3];
+	read_image(argv[2]);
 	try(&loading);
 
-	need("load vgem", load());
-	close(find(vgem_open_render, render_node));
-	fd = find(vgem_open, node);
-	TRY_ALL(calls);
+	need("load", load());
+	close(find("render", render_node));
+	fd = find("card", node);
+	for (; calls->name; calls++)
+		try(calls);
 	close(fd);
 	fd = -1;
 	unload();
@@ -925,15 +935,16 @@ static void vgem(const char *path)
 
 int main(int argc, char **argv)
 {
+	const bool drive = argc == 3 || argc == 4;
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	prepare_failures();
-	if (argc == 2 && !strcmp(argv[1], "abstractions"))
+	if (argc == 2 && !strcmp(argv[1], "abstractions")) {
 		abstractions();
-	else if ((argc == 3 || argc == 4) && !strcmp(argv[1], "vgem")) {
-		only = argv[3];
-		vgem(argv[2]);
+	} else if (drive && !strcmp(argv[1], "vgem")) {
+		driver(argv, vgem_calls);
 	} else {
-		fprintf(stderr, "user abstractions|vgem MODULE [CALL]\n");
+		fprintf(stderr, "user abstractions|vgem FILE [CALL]\n");
 		return 2;
 	}
 	return !!failures;
