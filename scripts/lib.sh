@@ -252,7 +252,8 @@ guest_tests() {
 # faults_user OUT FILE: build tests/faults/user for the kernel in OUT.
 faults_user() {
 	compile -Wno-missing-field-initializers -static -isystem "$1/usr/include" \
-		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" -o "$2" "$top/tests/faults/user.c"
+		-I "$linux/tools/testing/selftests/drivers/gpu/vgem" \
+		-I "$linux/tools/testing/selftests/drivers/gpu/mockgpu" -o "$2" "$top/tests/faults/user.c"
 }
 
 # fuzzer SHARE: build what scripts/guest/fuzz needs, and copy it.

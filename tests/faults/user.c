@@ -4,7 +4,8 @@
  * and looks at what is left behind each time. Needs root, failslab and fail_page_alloc.
  *
  * user abstractions: all that /dev/faults (faults.rs) makes.
- * user vgem FILE [CALL]: to load VGEM from FILE, to open it, and its ioctls, or just CALL.
+ * user vgem|rust_mockgpu FILE [CALL]: to load that driver from FILE, to open it, and its
+ * ioctls, or just CALL.
  *
  * For each call, one line: its name, how many allocations failed, how often that made it
  * fail, how often it did without, its errors, and `good` or what is not.
@@ -18,6 +19,7 @@
 #include <sys/stat.h>
 
 #include "../left.h"
+#include "rust_mockgpu.h"
 
 #define ATTEMPT _IO('f', 2)
 
@@ -894,6 +896,179 @@ static const struct call vgem_calls[] = {
 	{ }
 };
 
+/* The mock GPU */
+
+/* Longer than the watchdog, which ends a job after half a second, lets it run. */
+#define HANG	(1000 * NSEC_PER_SEC)
+
+static int create(void)
+{
+	struct mockgpu_create arg = { .size = 3 * PAGE, .handle = VGEM_UNTOUCHED };
+	int ret = ask(fd, DRM_IOCTL_MOCKGPU_CREATE, &arg);
+
+	got_handle = arg.handle;
+	return ret;
+}
+
+/* A job of another client that writes to its buffer. */
+static void begin_job(int64_t duration)
+{
+	struct mockgpu_buffer buffer = { .flags = MOCKGPU_BUFFER_WRITE };
+	struct mockgpu_submit arg = {
+		.buffers = (uintptr_t)&buffer, .buffer_count = 1,
+		.flags = MOCKGPU_SUBMIT_SYNC_FILE, .duration_ns = duration,
+	};
+
+	begin_others();
+	buffer.handle = handle;
+	need("SUBMIT", do_ioctl(other, DRM_IOCTL_MOCKGPU_SUBMIT, &arg));
+	sync_file = arg.sync_file;
+}
+
+static void begin_short(void)
+{
+	begin_job(NSEC_PER_MSEC);
+}
+
+static void begin_hung(void)
+{
+	begin_job(HANG);
+}
+
+static int wait_buffer(void)
+{
+	struct mockgpu_wait arg = { .handle = handle, .timeout_ns = INT64_MAX };
+
+	return ask(other, DRM_IOCTL_MOCKGPU_WAIT, &arg);
+}
+
+static void end_job(void)
+{
+	close(sync_file);
+	end_others();
+}
+
+static void end_canceled(void)
+{
+	/* It is canceled, unless the watchdog came first. */
+	if (sync_file_status(sync_file) >= 0)
+		WRONG("a job has not failed");
+	close(sync_file);
+	end_dmabuf_alone();
+}
+
+/* The buffers of a job: that of another job, and two that are idle. */
+static uint32_t buffers[3];
+
+/* With the fence of that job, with a point of it, and with none. */
+static uint32_t syncobjs[3];
+
+static void begin_submit(void)
+{
+	begin_hung();
+	need("PRIME_FD_TO_HANDLE", prime_import(fd, dmabuf, &buffers[0]));
+	need("CREATE_DUMB", dumb_create(fd, 1, &buffers[1]));
+	need("CREATE_DUMB", dumb_create(fd, 1, &buffers[2]));
+
+	for (int i = 0; i < 3; i++) {
+		struct drm_syncobj_create object = {};
+		struct drm_syncobj_handle import = {
+			.flags = DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_IMPORT_SYNC_FILE,
+			.fd = sync_file, .point = i,
+		};
+
+		need("SYNCOBJ_CREATE", do_ioctl(fd, DRM_IOCTL_SYNCOBJ_CREATE, &object));
+		syncobjs[i] = object.handle;
+		import.handle = object.handle;
+		if (i == 1)
+			import.flags |= DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_TIMELINE;
+		if (i < 2)
+			need("import", do_ioctl(fd, DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, &import));
+	}
+}
+
+static int submit(void)
+{
+	const struct mockgpu_buffer uses[] = {
+		{ buffers[0], MOCKGPU_BUFFER_WRITE }, { buffers[1], MOCKGPU_BUFFER_WRITE },
+		{ buffers[2], 0 },
+	};
+	const struct mockgpu_sync waits[] = {
+		{ MOCKGPU_SYNC_FILE, sync_file, 0 }, { MOCKGPU_SYNC_OBJ, syncobjs[0], 0 },
+		{ MOCKGPU_SYNC_OBJ, syncobjs[1], 1 },
+	};
+	const struct mockgpu_sync signals[] = {
+		{ MOCKGPU_SYNC_OBJ, syncobjs[1], 2 }, { MOCKGPU_SYNC_OBJ, syncobjs[2], 0 },
+	};
+	struct mockgpu_submit arg = {
+		.buffers = (uintptr_t)uses, .buffer_count = 3,
+		.waits = (uintptr_t)waits, .wait_count = 3,
+		.signals = (uintptr_t)signals, .signal_count = 2,
+		.flags = MOCKGPU_SUBMIT_SYNC_FILE, .sync_file = VGEM_UNTOUCHED,
+	};
+	int ret = ask(fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg);
+
+	got = arg.sync_file;
+	return ret;
+}
+
+/* Looks whether the buffers, from the first one on, and the sync objects are as they should be. */
+static void check_submit(int first, int expected, const char *when)
+{
+	for (int i = first; i < 3; i++) {
+		struct mockgpu_wait arg = { .handle = buffers[i], .flags = MOCKGPU_BUFFER_WRITE };
+
+		if (do_ioctl(fd, DRM_IOCTL_MOCKGPU_WAIT, &arg))
+			WRONG("buffer %d is busy %s", i, when);
+	}
+	for (int i = 1; i < 3; i++) {
+		uint64_t point = i == 1 ? 2 : 0;
+		struct drm_syncobj_timeline_wait arg = {
+			.handles = (uintptr_t)&syncobjs[i], .points = (uintptr_t)&point,
+			.count_handles = 1,
+		};
+		int ret = do_ioctl(fd, DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT, &arg);
+
+		if (ret != expected)
+			WRONG("%s of sync object %d %s", ret ? strerrorname_np(-ret) : "a fence",
+			      i, when);
+	}
+}
+
+/* After an error, no fence is left; without one, or the next time, the job completes. */
+static void end_submit(void)
+{
+	if (last) {
+		check_submit(1, -EINVAL, "after an error");
+		need("SUBMIT", submit());
+	}
+	need("close", close_other());
+	if (poll_fd(got, POLLIN, 10000) != POLLIN || sync_file_status(got) != 1)
+		WRONG("a job does not complete");
+	check_submit(0, 0, "after the job");
+
+	for (int i = 0; i < 3; i++) {
+		struct drm_syncobj_destroy object = { .handle = syncobjs[i] };
+
+		need("SYNCOBJ_DESTROY", do_ioctl(fd, DRM_IOCTL_SYNCOBJ_DESTROY, &object));
+		need("GEM_CLOSE", gem_close(fd, buffers[i]));
+	}
+	close_got();
+	close(sync_file);
+	close(dmabuf);
+}
+
+static const struct call mockgpu_calls[] = {
+	{ "open", NULL, open_card, close_got },
+	{ "open the render node", NULL, open_render, close_got },
+	/* shmem has no inode. */
+	{ "CREATE", NULL, create, close_got_handle, .errors = { ENOSPC } },
+	{ "SUBMIT", begin_submit, submit, NULL, end_submit },
+	{ "WAIT", begin_short, wait_buffer, NULL, end_job },
+	{ "close with a job", begin_hung, close_other, NULL, end_canceled },
+	{ }
+};
+
 /* Opens the driver's node of that kind, and says which it is. */
 static int find(const char *kind, char path[64])
 {
@@ -943,8 +1118,10 @@ int main(int argc, char **argv)
 		abstractions();
 	} else if (drive && !strcmp(argv[1], "vgem")) {
 		driver(argv, vgem_calls);
+	} else if (drive && !strcmp(argv[1], "rust_mockgpu")) {
+		driver(argv, mockgpu_calls);
 	} else {
-		fprintf(stderr, "user abstractions|vgem FILE [CALL]\n");
+		fprintf(stderr, "user abstractions, or user vgem|rust_mockgpu FILE [CALL]\n");
 		return 2;
 	}
 	return !!failures;
