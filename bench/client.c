@@ -100,7 +100,7 @@ static void live(int fd, unsigned long count)
 static void get_cap(const char *const *row)
 {
 	struct drm_get_cap arg = { .capability = DRM_CAP_DUMB_BUFFER };
-	int fd = open_vgem();
+	int fd = open_device();
 
 	measure(*row, 1, 20000, ioctl(fd, DRM_IOCTL_GET_CAP, &arg));
 	close(fd);
@@ -109,7 +109,7 @@ static void get_cap(const char *const *row)
 static void signal_unknown(const char *const *row)
 {
 	struct drm_vgem_fence_signal arg = { .fence = 12345 };
-	int fd = open_vgem();
+	int fd = open_device();
 
 	measure(*row, 1, 20000, ioctl(fd, DRM_IOCTL_VGEM_FENCE_SIGNAL, &arg));
 	close(fd);
@@ -125,7 +125,7 @@ static void attach_signal_apart(const char *const *row)
 	const int rounds = many(10);
 	static uint32_t handles[BUFFERS], fences[BUFFERS * EACH];
 	uint64_t attaching = 0, signalling = 0;
-	int fd = open_vgem();
+	int fd = open_device();
 
 	for (int i = 0; i < BUFFERS; i++)
 		handles[i] = create(fd, 1);
@@ -163,7 +163,7 @@ static void fences_per_buffer(const char *const *row)
 	static const int counts[] = { 1, 8, 64 };
 
 	for (int c = 0; c < 3; c++) {
-		int fd = open_vgem();
+		int fd = open_device();
 		uint32_t handle = create(fd, 1);
 
 		for (int i = 1; i < counts[c]; i++)
@@ -176,7 +176,7 @@ static void fences_per_buffer(const char *const *row)
 static void fences_per_file(const char *const *row)
 {
 	for (unsigned long count = 1; count <= max; count *= 10) {
-		int fd = open_vgem();
+		int fd = open_device();
 		uint32_t handle = create(fd, 1);
 
 		live(fd, count - 1);
@@ -187,7 +187,7 @@ static void fences_per_file(const char *const *row)
 
 static void create_destroy(const char *const *row)
 {
-	int fd = open_vgem();
+	int fd = open_device();
 
 	measure(*row, 1, many(3000), destroy(fd, create(fd, 1)));
 	close(fd);
@@ -197,7 +197,7 @@ static void create_destroy(const char *const *row)
 static void lookup(const char *const *row)
 {
 	for (unsigned long count = 1; count <= max && count <= 100000; count *= 10) {
-		int fd = open_vgem();
+		int fd = open_device();
 		uint32_t handle = create(fd, 1);
 		struct drm_vgem_fence_attach arg = { .flags = VGEM_FENCE_WRITE };
 
@@ -216,7 +216,7 @@ static void prime(const char *const *row)
 {
 	enum { BUFFERS = 500, ROUNDS = 4 };
 	static struct drm_prime_handle of_a[BUFFERS], of_b[BUFFERS];
-	int a = open_vgem(), b = open_vgem();
+	int a = open_device(), b = open_device();
 	uint64_t exporting = 0, importing = 0;
 
 	for (int round = 0; round < ROUNDS; round++) {
@@ -256,7 +256,7 @@ static void export_and_close(int buf)
 
 static void sync_file(const char *const *row)
 {
-	int fd = open_vgem();
+	int fd = open_device();
 	uint32_t handle = create(fd, 1);
 	int buf = prime_export(fd, handle);
 
@@ -268,7 +268,7 @@ static void sync_file(const char *const *row)
 
 static void open_close(const char *const *row)
 {
-	measure(*row, 1, many(2000), close(open_vgem()));
+	measure(*row, 1, many(2000), close(open_device()));
 }
 
 /* The whole close, not a call: what it costs that there were this many fences. */
@@ -280,7 +280,7 @@ static void close_signaled(const char *const *row)
 		uint64_t took[CLOSES];
 
 		for (int run = 0; run < runs; run++) {
-			int fd = open_vgem();
+			int fd = open_device();
 			uint64_t start;
 
 			pairs(fd, create(fd, 1), count);
@@ -294,13 +294,13 @@ static void close_signaled(const char *const *row)
 
 static void close_live(const char *const *row)
 {
-	int keep = open_vgem();
+	int keep = open_device();
 
 	for (unsigned long count = 1; count <= max && count <= 100000; count *= 10) {
 		uint64_t took[CLOSES];
 
 		for (int run = 0; run < CLOSES; run++) {
-			int fd = open_vgem();
+			int fd = open_device();
 			uint64_t start;
 
 			live(fd, count);
@@ -318,7 +318,7 @@ static void mmap_write(const char *const *row)
 {
 	enum { PAGES = 4096, ROUNDS = 4 };
 	struct drm_mode_map_dumb arg = {};
-	int fd = open_vgem();
+	int fd = open_device();
 	uint64_t start, faulted, end;
 	char *p;
 
@@ -372,7 +372,7 @@ static uint64_t run_threads(int count, int same_file, int same_buffer)
 
 	pthread_barrier_init(&barrier, NULL, count + 1);
 	for (int i = 0; i < count; i++) {
-		thread[i].fd = i && same_file ? thread[0].fd : open_vgem();
+		thread[i].fd = i && same_file ? thread[0].fd : open_device();
 		thread[i].handle = i && same_buffer ? thread[0].handle : create(thread[i].fd, 1);
 		if (pthread_create(&thread[i].id, NULL, thread_main, &thread[i]))
 			fail("pthread_create");
@@ -445,7 +445,7 @@ int main(int argc, char **argv)
 		max = strtoul(argv[2], NULL, 10);
 		wanted += 2;
 	}
-	find_vgem();
+	find_device("vgem");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (want(rows[i].row[0]) || want(rows[i].row[1]))
 			rows[i].run(rows[i].row);

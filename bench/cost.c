@@ -98,7 +98,7 @@ static int64_t slab(void)
 
 static void memory_of_buffers(unsigned long count, int say)
 {
-	int fd = open_vgem();
+	int fd = open_device();
 	int64_t before = slab();
 
 	for (unsigned long i = 0; i < count; i++)
@@ -114,7 +114,7 @@ static void memory_of_files(unsigned long count, int say)
 	int64_t before = slab();
 
 	for (unsigned long i = 0; i < count; i++)
-		fd[i] = open_vgem();
+		fd[i] = open_device();
 	if (say)
 		print("a file", 1, slab() - before, count, 1);
 	for (unsigned long i = 0; i < count; i++)
@@ -127,7 +127,7 @@ static void memory_of_live(unsigned long count, int say)
 {
 	unsigned long buffers = count / PER_BUFFER;
 	uint32_t *handle = calloc(buffers, sizeof(*handle));
-	int fd = open_vgem();
+	int fd = open_device();
 	int64_t before;
 
 	for (unsigned long i = 0; i < buffers; i++)
@@ -144,7 +144,7 @@ static void memory_of_live(unsigned long count, int say)
 /* On one buffer, which does not keep a fence that was signaled. */
 static void memory_of_signaled(unsigned long count, int say)
 {
-	int fd = open_vgem();
+	int fd = open_device();
 	uint32_t handle = create(fd, 1);
 	int64_t before;
 
@@ -214,8 +214,8 @@ static void stack(void)
 	stack_fd = open("/proc/bench-stack", O_RDWR | O_CLOEXEC);
 	if (stack_fd < 0)
 		fail("/proc/bench-stack");
-	fd = open_vgem();
-	other = open_vgem();
+	fd = open_device();
+	other = open_device();
 	handle = create(fd, 1);
 	map.handle = handle;
 	STACK("(what measures)", , , );
@@ -232,8 +232,8 @@ static void stack(void)
 	      gem.handle = prime.handle; ioctl(other, DRM_IOCTL_GEM_CLOSE, &gem));
 	close(prime.fd);
 	close(other);
-	STACK("open", , other = open_vgem(), close(other));
-	STACK("close with a live fence", other = open_vgem(); attach(other, create(other, 1)),
+	STACK("open", , other = open_device(), close(other));
+	STACK("close with a live fence", other = open_device(); attach(other, create(other, 1)),
 	      close(other), );
 	close(fd);
 }
@@ -246,7 +246,7 @@ int main(int argc, char **argv)
 	}
 	if (argc != 2)
 		return 2;
-	find_vgem();
+	find_device("vgem");
 	if (!strcmp(argv[1], "memory"))
 		memory();
 	else if (!strcmp(argv[1], "stack"))
