@@ -76,7 +76,8 @@ def plot(path, rows, panels):
 
 HEADS = {
     "instructions": ("Instructions", "On one CPU whose clock counts instructions. A call, seen from user space; the "
-                     "first rows are calls within the kernel, the abstractions beside what they wrap."),
+                     "first rows are calls within the kernel, the abstractions beside what they wrap. Of SUBMIT, C is "
+                     "what is left without the abstractions."),
     "inlined": ("Instructions, helpers inlined", "The same with CONFIG_RUST_INLINE_HELPERS, which needs a clang and a "
                 "rustc of one LLVM. A row net of the system call has the null ioctl's taken off."),
     "time": ("Time", "Nanoseconds of the same calls on two CPUs, as the guest boots here: medians of rounds that take "

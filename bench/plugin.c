@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A plugin of QEMU that counts the instructions which the guest executes, by where they
- * are, between the marks of bench/mark.h. For each row it writes to its argument out=FILE:
+ * A plugin of QEMU that counts how often the guest executes each instruction between the marks
+ * of bench/mark.h. For each row it writes to its argument out=FILE:
  *
  *	row
- *	ADDRESS INSTRUCTIONS
+ *	ADDRESS TIMES
  *	...
  *
  * with the address in hexadecimal. QEMU's header is not packaged, so what is used of it is
@@ -31,8 +31,8 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
 					    void (*cb)(unsigned int, void *), int flags, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 #if PLUGIN_VERSION < 3
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
@@ -43,7 +43,9 @@ size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *dest, si
 /* A sequence of instructions that are executed together. */
 struct block {
 	struct block *next;
-	uint64_t address, length, count[MARK_ROW];
+	uint64_t count[MARK_ROW];
+	size_t length;
+	uint64_t address[];
 };
 
 static struct block *blocks;
@@ -55,7 +57,7 @@ static void executed(unsigned int cpu, void *data)
 	struct block *block = data;
 
 	(void)cpu;
-	block->count[counting] += block->length;
+	block->count[counting]++;
 }
 
 /* Writes what was counted first, or else second. */
@@ -68,8 +70,8 @@ static void end_row(void)
 			what = MARK_FIRST;
 	fprintf(out, "row\n");
 	for (struct block *block = blocks; block; block = block->next) {
-		if (block->count[what])
-			fprintf(out, "%llx %llu\n", (unsigned long long)block->address,
+		for (size_t i = 0; block->count[what] && i < block->length; i++)
+			fprintf(out, "%llx %llu\n", (unsigned long long)block->address[i],
 				(unsigned long long)block->count[what]);
 		block->count[what] = 0;
 	}
@@ -109,20 +111,21 @@ static int mark_of(const struct qemu_plugin_insn *insn)
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
-	struct block *block = calloc(1, sizeof(*block));
+	size_t length = qemu_plugin_tb_n_insns(tb);
+	struct block *block = calloc(1, sizeof(*block) + length * sizeof(block->address[0]));
 
 	(void)id;
 	if (!block)
 		abort();
-	block->address = qemu_plugin_tb_vaddr(tb);
-	block->length = qemu_plugin_tb_n_insns(tb);
+	block->length = length;
 	block->next = blocks;
 	blocks = block;
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, executed, 0, block);
-	for (size_t i = 0; i < block->length; i++) {
+	for (size_t i = 0; i < length; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 		int what = mark_of(insn);
 
+		block->address[i] = qemu_plugin_insn_vaddr(insn);
 		if (what >= 0)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, marked, 0,
 							       (void *)(uintptr_t)what);

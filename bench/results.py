@@ -27,6 +27,12 @@ COUNTS = ("instructions", "inlined")
 FLOOR = "null ioctl"
 NET = ("ATTACH", "SIGNAL")
 
+# Where bench/profile leaves the rows that have no driver in C. C has there what is not in these layers. What is
+# net of the system call and the driver is a row of its own.
+ALONE = "alone.tsv"
+ADDED = ("abstraction", "containers")
+NOT_NET = ("entry", "driver")
+
 # The counts of two runs agree to this.
 NOISE = 0.01
 
@@ -80,6 +86,14 @@ def read(raw, count=False):
                         rows.setdefault(key, {}).setdefault(driver, []).append(float(value))
                     except ValueError:
                         raise Bad(f"{path} has a line {line!r}") from None
+    for meter, path in ("instructions", raw.parent / ALONE), ("inlined", raw.parent / "inlined" / ALONE):
+        if meter == "instructions" or path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    row, x, c, rust = line.split("\t")
+                    rows[meter, row, int(x)] = {"c": [float(c)], "rust": [float(rust)]}
+                except ValueError:
+                    raise Bad(f"{path} has a line {line!r}") from None
     for driver in DRIVERS:
         for row, size in sizes(raw / f"{driver}.ko").items():
             rows.setdefault(("size", row, 1), {})[driver] = [size]

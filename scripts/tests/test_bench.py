@@ -78,6 +78,7 @@ class Case(unittest.TestCase):
                 self.write(f"raw/time/{driver}.{number}.tsv", f"fast\t1\t{value}\t5\n")
             self.write(f"raw/memory/{driver}.1.tsv", f"kept\t1\t{bytes_each}\t5\n")
             self.write(f"raw/stack/{driver}.1.tsv", "fast\t1\t900\t1\n")
+            self.write("alone.tsv", "")
             self.write(f"raw/{driver}.ko", module((".text", 6, 50), (".rodata", 2, 7), (".data", 3, 5),
                                                   (".bss", 3, 1), (".init.text", 6, 9), (".comment", 0, 99)))
 
@@ -146,6 +147,20 @@ class Budgets(Case):
         self.assertIn(said, results.problems(rows, [], self.top)[0])
         self.write("inlined/profile-attach.txt", "why\n")
         self.assertNotIn(said, results.problems(rows, [], self.top)[0])
+
+    def test_what_has_no_driver_in_c(self):
+        self.raw()
+        self.write("alone.tsv", "SUBMIT, net\t1\t500.0\t560.0\n")
+        self.write("inlined/alone.tsv", "SUBMIT, net\t1\t500.0\t540.0\n")
+        rows = results.judge(results.read(self.top / "raw"), [], [])
+        ratios = {row["meter"]: row["ratio"] for row in rows if row["row"] == "SUBMIT, net"}
+        self.assertEqual(ratios, {"instructions": 1.12, "inlined": 1.08})
+        self.write("alone.tsv", "SUBMIT\t1\t500.0\n")
+        with self.assertRaisesRegex(results.Bad, "has a line"):
+            results.read(self.top / "raw")
+        (self.top / "alone.tsv").unlink()
+        with self.assertRaises(OSError):
+            results.read(self.top / "raw")
 
     def test_rows_that_are_not_in_both(self):
         self.raw()
@@ -295,13 +310,44 @@ class Profile(Case):
     def test_layers(self):
         for function, layer in {"dma_fence_signal": "dma-buf", "__drm_dev_dbg": "DRM", "do_syscall_64": "entry",
                                 "<vgem::file::File>::fence_attach": "driver", "rust_helper_kmalloc": "abstraction",
-                                "__kmalloc_noprof": "allocation", "call_rcu": "RCU", "schedule": "other"}.items():
+                                "__kmalloc_noprof": "allocation",
+                                "<<rust_mockgpu::file::File>::submit as kernel::drm::ioctl::H>::call": "driver",
+                                "<u32 as kernel::sync::atomic::A>::add": "abstraction",
+                                "<kernel::alloc::kvec::Vec<rust_mockgpu::queue::Job>>::push": "containers",
+                                "call_rcu": "RCU", "schedule": "other"}.items():
             self.assertEqual(results.layer(function), layer)
 
     def test_module_that_is_elsewhere(self):
         self.raw("row\nrow\nrow\nffffffffc0000010 9\n")
         self.assertEqual(self.run_script(profile, self.top, self.top)[0], 0)
         self.assertIn("(the module)", (self.top / "profile-load.txt").read_text())
+
+    def test_without_c(self):
+        """A module of which it is known what was inlined, at 0xffffffffc0000000."""
+        frames = {0x10: [("kernel::fence::arm", "rust/kernel/fence.rs"), ("vgem::submit", "drivers/vgem.rs")],
+                  0x14: [("<core::option::Option<u32>>::take", "/usr/library/core/src/option.rs"),
+                         ("vgem::submit", "drivers/vgem.rs")],
+                  0x18: [("", "")], 0x1c: [("", "")]}
+        said = "".join(json.dumps({"Symbol": [{"FunctionName": name, "FileName": file} for name, file in frames[at]]}) +
+                       "\n" for at in frames)
+        symbolizer = self.write("symbolizer", "#!/bin/sh\ncat >$0.in\ncat <<'E'\n" + said + "E\n")
+        symbolizer.chmod(0o755)
+        self.write("m.syms", SYMS.replace("call", "core::ops::call"))
+        self.write("m.ko", "")
+        self.write("m.text", "0xffffffffc0000000\n")
+        self.write("rows.tsv", "m\trust\tSUBMIT\t1\t30\t10\n")
+        self.write("counts", "row\nffffffff81000090 500\n400000 100\n" +
+                   "".join(f"{0xffffffffc0000000 + at:x} {at}0\n" for at in frames))
+        with mock.patch.dict("os.environ", SYMBOLIZER=str(symbolizer)):
+            self.assertEqual(self.run_script(profile, self.top, self.top)[0], 0)
+        self.assertEqual((self.top / "symbolizer.in").read_text(), "".join(f"{at:#x}\n" for at in frames))
+        # 50 of others, 10 of user space, 20 of the driver; 16 + 24 + 28 of the abstraction.
+        text = (self.top / "profile-submit.txt").read_text()
+        for line in ("with them, and the difference", r"80 +148 +\+68  all", r"0 +68 +\+68  abstraction",
+                     r"20 +20 +\+0  driver", r"0 +16 +\+16  kernel::fence::arm", r"20 +20 +\+0  vgem::submit",
+                     r"0 +52 +\+52  core::ops::call"):
+            self.assertRegex(text, line)
+        self.assertEqual((self.top / "alone.tsv").read_text(), "SUBMIT\t1\t80.0\t148.0\nSUBMIT, net\t1\t50.0\t118.0\n")
 
     def test_what_does_not_fit(self):
         self.raw("row\n")
