@@ -273,7 +273,8 @@ TEST_F(mockgpu, wait)
 	EXPECT_EQ(-ETIMEDOUT, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE,
 					  start + 50 * MSEC));
 	left = now() - start;
-	EXPECT_LE(50 * MSEC, left);
+	/* Timeouts are counted in jiffies, which may be late themselves. */
+	EXPECT_LE(40 * MSEC, left);
 	EXPECT_EQ(0, wait_buffer(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, INT64_MAX));
 	EXPECT_LE(200 * MSEC, now() - start);
 	EXPECT_EQ(1, finish(job, NULL));
