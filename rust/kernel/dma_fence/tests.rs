@@ -650,7 +650,8 @@ mod suite {
         };
         let (a, b) = (cb()?, cb()?);
 
-        fence.signal(Ok(()));
+        // However the job ended.
+        fence.signal(Err(EIO));
         queue.flush();
 
         // The second finds it enqueued, unless it runs already.
