@@ -113,7 +113,11 @@ impl File {
                 }
             };
 
-            signalling(|| slots.into_iter().for_each(|(slot, usage)| slot.add(&fence, usage)));
+            signalling(|| {
+                for (slot, usage) in slots {
+                    slot.add(&fence, usage);
+                }
+            });
             Ok((fence, sync_file, timeline))
         })?;
 
