@@ -121,8 +121,7 @@ impl File {
             Ok((fence, sync_file, timeline))
         })?;
 
-        // Others see the fence since it was added, so nothing fails, allocates or waits until the
-        // queue has the job. Between the two sections, the buffers are unlocked.
+        // Others see the fence, so nothing fails, allocates or waits until the queue has the job.
         signalling(|| {
             for (syncobj, node, point) in signals {
                 match node {

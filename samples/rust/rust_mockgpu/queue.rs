@@ -87,8 +87,7 @@ pub(super) struct Queue {
     work: Work<Self>,
     #[pin]
     timer: HrTimer<Self>,
-    /// Held while a fence is armed and its job put in `ring`. It is taken after the buffers are
-    /// locked, so that nobody waits for a buffer with it.
+    /// Held from arming a fence until its job is in `ring`. Taken after the buffers are locked.
     #[pin]
     timeline: Mutex<DmaFenceCtx>,
     /// The jobs behind the current one. Has room for [`RING`].
