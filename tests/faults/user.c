@@ -43,28 +43,7 @@ static char wrong[256];
 			snprintf(wrong + len, sizeof(wrong) - len, "; " __VA_ARGS__);	\
 	} while (0)
 
-/* Allocations that fail */
-
-/* Open all the time, as to open it takes memory, too. */
-static int fail_fd;
-
-/* Lets the nth allocation from now on fail. */
-static void fail_nth(int n)
-{
-	char value[16];
-
-	need("fail-nth", pwrite(fail_fd, value, snprintf(value, sizeof(value), "%d", n), 0));
-}
-
-/* Ends that, and returns whether an allocation failed. */
-static bool failed_nth(void)
-{
-	char value[16] = "";
-
-	need("fail-nth", pread(fail_fd, value, sizeof(value) - 1, 0));
-	fail_nth(0);
-	return !atoi(value);
-}
+/* Allocations that fail; vgem_common.h has fail_nth(). */
 
 static void prepare_failures(void)
 {
