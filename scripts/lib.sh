@@ -25,6 +25,7 @@ lock() {
 		flock 9
 	fi
 	echo $$ >"$cache/lock.pid"
+	touch "$cache/began"
 	# What a run that was killed had begun.
 	rm -rf "$cache"/new.*
 	export RUSTGEM_LOCKED=1
@@ -213,11 +214,20 @@ mutated() {
 	linux=$tree
 }
 
-# keep NAME [TEXT]: keep the result of `make NAME` for `make results`.
-keep() {
-	local tools
+# finished NAME TEXT [TABLE]: say TEXT, with which `make NAME` ends, and keep it for `make results`,
+# with the time that it took and a file that has a table in Markdown.
+finished() {
+	local base tools file built=0
+	base=$("$top/scripts/fetch")
+	# shellcheck source=/dev/null
+	. "$cache/toolchain.env"
 	tools="$(rustc -V | cut -d' ' -f1,2), clang $("clang$LLVM" --version | sed -nE '1s/.*version ([0-9.]+).*/\1/p')"
-	"$top/scripts/results" keep "$1" "make $1" "$base" "$tools" "${@:2}"
+	# The builds of its kernels are counted apart.
+	for file in "$cache"/log/{configure-*,*build*}.start; do
+		[ ! "$file" -nt "$cache/began" ] || built=$((built + $(cat "$cache/times/$(basename "$file" .start)")))
+	done
+	"$top/scripts/results" keep "$1" "$base" "$tools" $((SECONDS - built)) $built "$2" "${@:3}"
+	say "$2"
 }
 
 # module OUT DIR: build the modules in DIR for the kernel that was built in OUT, there.

@@ -16,29 +16,47 @@ results = importlib.util.module_from_spec(importlib.util.spec_from_loader("resul
 loader.exec_module(results)
 
 RESULT = {"command": "make test", "commit": "abc", "kernel": "1", "tools": "rustc 2", "depends": "",
-          "lines": ["- **Printed last**: `1 pass`"]}
+          "time": 119, "built": 120, "text": "1 pass", "lines": ["| 1 |", "|---|"]}
 
 
 class Results(unittest.TestCase):
     def test_pages(self):
-        """The blocks that are shipped are those of docs/results.json, and each has a result."""
+        """The blocks that are shipped are those of docs/results.json, and each result has one."""
         kept = json.loads(results.KEPT.read_text())
         _, differ = results.check(kept)
         self.assertEqual(differ, [])
         blocks = [name for path in results.pages()
-                  for name in re.findall(r"<!-- results: (\w+) -->\n(?:(?!<!--).*\n)+<!-- end -->\n", path.read_text())]
-        self.assertEqual(sorted(blocks), sorted(results.DEPENDS))
-        self.assertEqual(set(kept), set(results.DEPENDS))
+                  for name in re.findall(r"<!-- (\w+: \w+) -->\n(?:(?!<!--).*\n)+<!-- end -->\n", path.read_text())]
+        tables = {"results: run", "results: bench", "results: matrix", "results: bare"}
+        lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bench", "bare", "matrix")}
+        self.assertEqual(sorted(blocks), sorted(tables | lasts))
+        self.assertLessEqual(set(kept), set(results.DEPENDS))
         for name, result in kept.items():
             self.assertEqual(set(result), set(RESULT), name)
         self.assertIn(f"\n- Base: Linux {kept['run']['kernel']}. ", (results.ROOT / "README.md").read_text())
 
     def test_block(self):
-        page = "a\n<!-- results: test -->\nold\n<!-- end -->\nb\n"
-        self.assertEqual(results.written(page, {}), page)
-        self.assertEqual(results.written(page, {"test": RESULT}),
-                         "a\n<!-- results: test -->\n- **Printed last**: `1 pass`\n"
-                         "  (`make test` at abc, Linux 1, rustc 2)\n<!-- end -->\nb\n")
+        page = "a\n<!-- last: test -->\nold\n<!-- end -->\n<!-- results: test -->\nold\n<!-- end -->\nb\n"
+        about = "`make test` at abc, Linux 1, rustc 2"
+        last = f"<!-- last: test -->\n- **Time**: 119 s, and 2 min for builds\n- **Printed last**: `rustgem: 1 pass`\n  ({about})\n<!-- end -->\n"
+        table = f"<!-- results: test -->\n| 1 |\n|---|\n\n{about}.\n<!-- end -->\n"
+        self.assertEqual(results.written(page, {"test": RESULT}), f"a\n{last}{table}b\n")
+        self.assertEqual(results.written(page, {}).count("not recorded"), 2)
+        short = results.block("last", RESULT | {"time": 0, "text": "", "lines": []})
+        self.assertEqual(short, f"- **Last run**: {about}\n")
+
+    def test_kept(self):
+        """What a run leaves is taken, with its table, and with the rows that earlier ones left."""
+        with tempfile.TemporaryDirectory() as top, mock.patch.object(results, "ROOT", Path(top)), \
+                mock.patch.object(results, "KEPT", Path(top) / "kept"), mock.patch.dict(results.DEPENDS, {"matrix": []}):
+            results.KEPT.write_text(json.dumps({"matrix": {"lines": ["", "", "| a | old | old |", "| b | old | old |"]}}))
+            (results.ROOT / "table").write_text("| row | says |\n|---|--|\n| b   | new  |\n| c | new |\n")
+            results.keep("matrix", "1", "rustc 2", "90", "5", "good", str(results.ROOT / "table"))
+            kept = json.loads((results.ROOT / "out/matrix/kept.json").read_text())
+        self.assertEqual(kept | {"depends": ""}, RESULT | {
+            "command": "make matrix", "commit": "unknown", "time": 90, "built": 5, "text": "good",
+            "lines": ["| row | says | commit |", "|---|---|---|", "| a | old | old |", "| b | new | unknown |",
+                      "| c | new | unknown |"]})
 
     def test_cells(self):
         """A cell is what matters of what a test said, also early and below 0; all of it where that is not found."""
