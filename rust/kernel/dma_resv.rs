@@ -14,7 +14,7 @@
 //! which may take `mmap_lock`; and neither to lock nor to allocate where a fence waits to be
 //! signaled.
 //!
-//! To lock several objects at once, see [`lock_many()`] and [`acquire()`].
+//! To lock several objects at once, see [`lock_many()`].
 //!
 //! # Context
 //!
@@ -71,17 +71,14 @@ use crate::{
 };
 use core::ptr;
 
-mod acquire;
-pub use self::acquire::{
-    acquire,
-    lock_many,
-    lock_many_interruptible,
-    DmaResvAcquireCtx,
-    DmaResvLocks, //
-};
-
 mod iter;
 pub use self::iter::DmaResvIter;
+
+mod many;
+pub use self::many::{
+    lock_many,
+    lock_many_interruptible, //
+};
 
 mod wait;
 
@@ -321,7 +318,7 @@ impl PinnedDrop for DmaResv {
 /// mutex, others that wait for the lock look at the task that holds it, which would be freed.
 /// Lockdep reports a thread that exits with a lock held, and an object that is freed while it is
 /// locked. Dropping the last reference to a locked GEM shmem object waits forever. Only with
-/// [`acquire()`], leaked guards are unlocked in the end.
+/// [`lock_many()`], leaked guards are unlocked in the end.
 ///
 /// # Context
 ///

@@ -179,11 +179,14 @@ const ATTEMPTS: &[fn() -> Result] = &[
         let fence = Fence::new()?;
         let (a, b) = (resv()?, resv()?);
 
-        dma_resv::acquire(|ctx| {
-            let (mut a, mut b) = ctx.lock_all(|locks| Ok((locks.lock(&a)?, locks.lock(&b)?)))?;
-            let (a, b) = (a.reserve_one()?, b.reserve_one()?);
-            let _ = a.add_shared(&fence.1, Usage::Write);
-            let _ = b.add_shared(&fence.1, Usage::Write);
+        dma_resv::lock_many([(&*a, ()), (&*b, ())].into_iter(), |guards| {
+            let mut slots = KVec::new();
+            for (guard, ()) in guards {
+                slots.push(guard.reserve_one()?, GFP_KERNEL)?;
+            }
+            for slot in slots {
+                let _ = slot.add_shared(&fence.1, Usage::Write);
+            }
             Ok(())
         })
     },

@@ -16,7 +16,7 @@ use kernel::{
         UnarmedDmaFenceCb, //
     },
     dma_resv::{
-        acquire,
+        lock_many,
         DmaResv, //
     },
     fs::{
@@ -101,7 +101,7 @@ const FENCE: usize = 0;
 const TIMER: usize = 2;
 /// The initializer of a `SetOnce`.
 const ONCE: usize = 4;
-/// A reservation object, which is locked without the context of an `acquire()`.
+/// A reservation object, which is locked while `lock_many()` has another one locked.
 const RESV: usize = 6;
 const FENCE_WAIT: usize = FENCE + 1;
 const TIMER_WAIT: usize = TIMER + 1;
@@ -328,11 +328,13 @@ fn deadlock(what: usize) -> Result<isize> {
         RESV | RESV_WAIT => {
             let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
             drop(resv.lock());
-            acquire(|_| {
+            let other = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
+            lock_many([(&*other, ())].into_iter(), |_| {
                 if what == RESV_WAIT {
                     drop(resv.lock());
                 }
-            });
+                Ok(())
+            })?;
         }
         _ => return Err(EINVAL),
     }

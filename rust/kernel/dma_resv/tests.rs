@@ -63,50 +63,15 @@ fn signal_all(fences: impl IntoIterator<Item = DriverDmaFence>) {
     }
 }
 
-/// What the threads of the back-off test of `lock_many()` share.
-#[pin_data]
-struct LockMany {
-    a: Pin<KBox<DmaResv>>,
-    b: Pin<KBox<DmaResv>>,
-    attempts: Atomic<usize>,
-    locked: Atomic<bool>,
-    #[pin]
-    contended: Completion,
-    #[pin]
-    done: Completion,
-}
-
-impl LockMany {
-    /// Runs in another thread, while the test has `a` locked with an older context.
-    fn run(&self) {
-        let resvs = [(&*self.b, true), (&*self.a, false), (&*self.b, false)];
-        let resvs = resvs.iter().copied().inspect(|(_, first)| {
-            if *first {
-                self.attempts.fetch_add(1, Relaxed);
-            } else {
-                // `b` is locked.
-                self.contended.complete_all();
-            }
-        });
-
-        let locked = lock_many(resvs, |guards| {
-            Ok(guards.len() == 2
-                && ptr::eq(guards[0].0.resv(), &*self.b)
-                && ptr::eq(guards[1].0.resv(), &*self.a))
-        });
-
-        self.locked.store(locked == Ok(true), Relaxed);
-        self.done.complete_all();
-    }
-}
-
 /// What the threads of the back-off test share.
 #[pin_data]
 struct BackOff {
     a: Pin<KBox<DmaResv>>,
     b: Pin<KBox<DmaResv>>,
+    /// Whether `a` is wanted at the second attempt, too.
+    again: bool,
     attempts: Atomic<usize>,
-    results: Atomic<usize>,
+    locked: Atomic<bool>,
     #[pin]
     contended: Completion,
     #[pin]
@@ -116,51 +81,29 @@ struct BackOff {
 impl BackOff {
     /// Runs in another thread, while the test has `a` locked with an older context.
     fn run(&self) {
-        // A guard is kept, so that there is no way to wait for `a`.
-        let kept = acquire(|ctx| {
-            ctx.lock_all(|locks| {
-                mem::forget(locks.lock(&self.b)?);
-                locks.lock(&self.a)
-            })
-            .err()
+        let resvs = [(&*self.b, true), (&*self.a, false), (&*self.b, false)];
+        let resvs = resvs.iter().copied().filter(|(resv, first)| {
+            if *first {
+                self.attempts.fetch_add(1, Relaxed);
+            } else {
+                // `b` is locked.
+                self.contended.complete_all();
+            }
+            self.again || self.attempts.load(Relaxed) == 1 || ptr::eq(*resv, &*self.b)
         });
-        if kept == Some(EDEADLK) && !self.b.is_locked() {
-            self.results.fetch_add(1, Relaxed);
-        }
 
-        // `a` is not wanted so much.
-        let without = acquire(|ctx| {
-            ctx.lock_all(|locks| {
-                let b = locks.lock(&self.b)?;
-                Ok((locks.lock(&self.a).is_err(), b))
-            })
-            .is_ok_and(|(without, _b)| without && self.b.is_locked())
+        let locked = lock_many(resvs, |guards| {
+            let wanted = [&*self.b, &*self.a];
+            let wanted = &wanted[..if self.again { 2 } else { 1 }];
+            Ok(self.a.is_locked() == self.again
+                && guards.len() == wanted.len()
+                && guards
+                    .iter()
+                    .zip(wanted)
+                    .all(|((guard, _), resv)| ptr::eq(guard.resv(), *resv)))
         });
-        if without {
-            self.results.fetch_add(1, Relaxed);
-        }
 
-        // Nor at the second attempt.
-        let once = acquire(|ctx| {
-            ctx.lock_all(|locks| {
-                let first = self.attempts.fetch_add(1, Relaxed) == 0;
-                let b = locks.lock(&self.b)?;
-                if first {
-                    let a = locks.lock(&self.a).map(drop);
-                    // It fails from now on.
-                    if locks.lock(&self.b).err() == Some(EDEADLK) {
-                        self.contended.complete_all();
-                    }
-                    a?;
-                }
-                Ok(b)
-            })
-            .is_ok_and(|_b| !self.a.is_locked())
-        });
-        if once && self.attempts.load(Relaxed) == 2 {
-            self.results.fetch_add(1, Relaxed);
-        }
-
+        self.locked.store(locked == Ok(true), Relaxed);
         self.done.complete_all();
     }
 }
@@ -206,30 +149,23 @@ impl Shared {
         let picks: [usize; 5] = array::from_fn(|_| random.below(OBJECTS));
         let picks = picks.get(..2 + random.below(4)).ok_or(EINVAL)?;
 
-        acquire(|ctx| -> Result {
-            let guards = ctx.lock_all(|locks| {
+        let resvs = picks.iter().enumerate().map(|(i, pick)| {
+            if i == 0 {
                 self.attempts.fetch_add(1, Relaxed);
+            } else {
+                // Let the other threads contend.
+                //
+                // SAFETY: It is fine to sleep here.
+                unsafe { bindings::yield_() };
+            }
+            (&*self.resvs[*pick], *pick)
+        });
 
-                let mut guards = KVec::with_capacity(picks.len(), GFP_KERNEL)?;
-                for pick in picks {
-                    match locks.lock(&self.resvs[*pick]) {
-                        Ok(guard) => guards.push((*pick, guard), GFP_KERNEL)?,
-                        Err(e) if e == EALREADY => (),
-                        Err(e) => return Err(e),
-                    }
-                    // Let the other threads contend.
-                    //
-                    // SAFETY: It is fine to sleep here.
-                    unsafe { bindings::yield_() };
-                }
-                Ok(guards)
-            })?;
-
-            for (pick, guard) in guards {
-                let count = &self.counts[pick];
+        lock_many(resvs, |guards| {
+            for (_, pick) in guards {
+                let count = &self.counts[*pick];
                 count.store(count.load(Relaxed) + 1, Relaxed);
                 self.total.fetch_add(1, Relaxed);
-                drop(guard);
             }
             Ok(())
         })
@@ -521,106 +457,6 @@ mod suite {
     }
 
     #[test]
-    fn lock_all() -> Result {
-        let (a, b) = (
-            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-        );
-        let unarmed = [fence()?, fence()?];
-
-        let fences = acquire(|ctx| -> Result<_> {
-            let (mut a_guard, mut b_guard) =
-                ctx.lock_all(|locks| Ok((locks.lock(&a)?, locks.lock(&b)?)))?;
-
-            let a_slots = a_guard.reserve(2)?;
-            let b_slot = b_guard.reserve_one()?;
-            for (slot, fence) in a_slots.zip(&unarmed) {
-                slot.add(fence, Usage::Write);
-            }
-            b_slot.add(&unarmed[0], Usage::Read);
-            Ok(unarmed)
-        })?;
-
-        assert_eq!(a.get_fences(Usage::Bookkeep)?.len(), 2);
-        assert_eq!(b.get_fences(Usage::Bookkeep)?.len(), 1);
-        assert!(!a.is_locked());
-        assert!(!b.is_locked());
-
-        signal_all(fences);
-        Ok(())
-    }
-
-    #[test]
-    fn lock_all_interruptible() -> Result {
-        let resv = KBox::pin_init(DmaResv::new(), GFP_KERNEL)?;
-
-        acquire(|ctx| {
-            ctx.lock_all_interruptible(|locks| locks.lock(&resv))
-                .map(drop)
-        })?;
-        assert!(!resv.is_locked());
-
-        Ok(())
-    }
-
-    /// However it ends, all is unlocked.
-    #[test]
-    fn lock_all_unlocks() -> Result {
-        let resvs = [
-            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-        ];
-        let [a, b] = &resvs;
-
-        // Nothing is locked.
-        acquire(|_| ());
-        acquire(|ctx| ctx.lock_all(|_| Ok(())))?;
-
-        // An object is named twice.
-        let e = acquire(|ctx| {
-            ctx.lock_all(|locks| Ok((locks.lock(a)?, locks.lock(b)?, locks.lock(a)?)))
-                .err()
-        });
-        assert!(e == Some(EALREADY));
-        assert!(resvs.iter().all(|resv| !resv.is_locked()));
-
-        // Another error.
-        let e = acquire(|ctx| {
-            ctx.lock_all(|locks| -> Result {
-                let _guards = (locks.lock(a)?, locks.lock(b)?);
-                Err(ENODEV)
-            })
-            .err()
-        });
-        assert!(e == Some(ENODEV));
-        assert!(resvs.iter().all(|resv| !resv.is_locked()));
-
-        // Guards are dropped, and the object is locked again.
-        acquire(|ctx| {
-            ctx.lock_all(|locks| {
-                for _ in 0..100 {
-                    drop(locks.lock(a)?);
-                }
-                locks.lock(a)
-            })
-            .map(drop)
-        })?;
-        assert!(resvs.iter().all(|resv| !resv.is_locked()));
-
-        // Guards are leaked.
-        acquire(|ctx| {
-            ctx.lock_all(|locks| {
-                mem::forget(locks.lock(b)?);
-                locks.lock(a)
-            })
-            .map(mem::forget)
-        })?;
-        assert!(resvs.iter().all(|resv| !resv.is_locked()));
-
-        Ok(())
-    }
-
-    #[test]
     fn lock_many_ignores_duplicates() -> Result {
         let resvs = [
             KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
@@ -656,72 +492,78 @@ mod suite {
         Ok(())
     }
 
-    // What `lock_many()` iterates over is iterated over again when it has backed off.
+    /// The object of a guard that was leaked is unlocked, and so is that of the guard in its place.
     #[test]
-    fn lock_many_backs_off() -> Result {
-        let shared = Arc::pin_init(
-            try_pin_init!(LockMany {
-                a: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-                b: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-                attempts: Atomic::new(0),
-                locked: Atomic::new(false),
-                contended <- Completion::new(),
-                done <- Completion::new(),
-            }? Error),
-            GFP_KERNEL,
-        )?;
+    fn lock_many_unlocks_leaked() -> Result {
+        let [a, b, c] = [
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+        ];
 
-        let thread_shared = shared.clone();
-        acquire(|ctx| -> Result {
-            let _guard = ctx.lock_all(|locks| locks.lock(&shared.a))?;
-            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
-            shared.contended.wait_for_completion();
-            // It lets go of `b` to wait for `a`.
-            while shared.b.is_locked() {
-                fsleep(Delta::from_millis(1));
-            }
+        lock_many([(&*a, ()), (&*b, ())].into_iter(), |guards| {
+            // SAFETY: It is initialized, and there until the test ends.
+            let c: &'static DmaResv = unsafe { DmaResv::from_raw(c.as_raw()) };
+            // Lockdep would report a lock that may wait.
+            //
+            // SAFETY: The lock is initialized.
+            let locked =
+                unsafe { bindings::ww_mutex_trylock(&raw mut (*c.as_raw()).lock, ptr::null_mut()) };
+            assert_eq!(locked, 1);
+            let other = DmaResvGuard {
+                resv: c,
+                _not_send: NotThreadSafe,
+            };
+
+            mem::forget(mem::replace(&mut guards[0].0, other));
             Ok(())
         })?;
-        shared.done.wait_for_completion();
 
-        assert!(shared.locked.load(Relaxed));
-        assert_eq!(shared.attempts.load(Relaxed), 2);
-        assert!(!shared.a.is_locked() && !shared.b.is_locked());
+        assert!(!a.is_locked() && !b.is_locked() && !c.is_locked());
 
         Ok(())
     }
 
+    // What `lock_many()` iterates over is iterated over again when it has backed off.
     #[test]
-    fn lock_all_backs_off() -> Result {
-        let shared = Arc::pin_init(
-            try_pin_init!(BackOff {
-                a: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-                b: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-                attempts: Atomic::new(0),
-                results: Atomic::new(0),
-                contended <- Completion::new(),
-                done <- Completion::new(),
-            }? Error),
-            GFP_KERNEL,
-        )?;
+    fn lock_many_backs_off() -> Result {
+        for again in [true, false] {
+            let shared = Arc::pin_init(
+                try_pin_init!(BackOff {
+                    a: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+                    b: KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+                    again,
+                    attempts: Atomic::new(0),
+                    locked: Atomic::new(false),
+                    contended <- Completion::new(),
+                    done <- Completion::new(),
+                }? Error),
+                GFP_KERNEL,
+            )?;
 
-        let thread_shared = shared.clone();
-        acquire(|ctx| -> Result {
-            let _guard = ctx.lock_all(|locks| locks.lock(&shared.a))?;
-            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
-            shared.contended.wait_for_completion();
-            Ok(())
-        })?;
-        shared.done.wait_for_completion();
+            let thread_shared = shared.clone();
+            lock_many([(&*shared.a, ())].into_iter(), |_| {
+                workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
+                shared.contended.wait_for_completion();
+                // It lets go of `b` to wait for `a`.
+                while shared.b.is_locked() {
+                    fsleep(Delta::from_millis(1));
+                }
+                Ok(())
+            })?;
+            shared.done.wait_for_completion();
 
-        assert_eq!(shared.results.load(Relaxed), 3);
+            assert!(shared.locked.load(Relaxed));
+            assert_eq!(shared.attempts.load(Relaxed), 2);
+            assert!(!shared.a.is_locked() && !shared.b.is_locked());
+        }
 
         Ok(())
     }
 
     /// Threads that lock overlapping sets in any order all get on.
     #[test]
-    fn lock_all_contended() -> Result {
+    fn lock_many_contended() -> Result {
         let mut resvs = KVec::with_capacity(OBJECTS, GFP_KERNEL)?;
         for _ in 0..OBJECTS {
             resvs.push(KBox::pin_init(DmaResv::new(), GFP_KERNEL)?, GFP_KERNEL)?;
@@ -759,7 +601,7 @@ mod suite {
         // The back-off was taken.
         assert!(shared.attempts.load(Relaxed) > THREADS * ROUNDS);
         pr_info!(
-            "lock_all_contended: {} attempts at {} sets\n",
+            "lock_many_contended: {} attempts at {} sets\n",
             shared.attempts.load(Relaxed),
             THREADS * ROUNDS
         );

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locking several reservation objects at once.
+
+use super::{
+    DmaResv,
+    DmaResvGuard, //
+};
+use crate::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+use core::ptr;
+
+/// A context to lock several reservation objects with, and what was locked with it.
+///
+/// # Invariants
+///
+/// - `inner` is an initialized `struct ww_acquire_ctx` of `reservation_ww_class`, of the present
+///   thread.
+/// - All objects that are locked with `inner` are in `resvs`. There may be others.
+#[pin_data(PinnedDrop)]
+struct AcquireCtx<'r> {
+    #[pin]
+    inner: Opaque<bindings::ww_acquire_ctx>,
+    resvs: KVec<&'r DmaResv>,
+    _not_send: NotThreadSafe,
+}
+
+impl<'r> AcquireCtx<'r> {
+    fn new(resvs: KVec<&'r DmaResv>) -> impl PinInit<Self> {
+        // INVARIANT: `ww_acquire_init()` initializes `inner`, and nothing is locked yet.
+        pin_init!(Self {
+            inner <- Opaque::ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes, and pinned. The class is a static of C.
+                unsafe {
+                    bindings::ww_acquire_init(slot, &raw mut bindings::reservation_ww_class)
+                }
+            }),
+            resvs,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    fn lock(self: Pin<&mut Self>, resv: &'r DmaResv, intr: bool) -> Result<DmaResvGuard<'r>> {
+        let this = self.project();
+
+        // INVARIANT: It is there before it is locked.
+        this.resvs.push(resv, GFP_KERNEL)?;
+
+        // SAFETY: By the type invariants, `resv.as_raw()` and `inner` are valid, are of the same
+        // class, and this is the thread of `inner`. After an `EDEADLK`, `lock_many_raw()` unlocks
+        // all that is locked with it, and then locks the contended object first.
+        to_result(unsafe {
+            if intr {
+                bindings::dma_resv_lock_interruptible(resv.as_raw(), this.inner.get())
+            } else {
+                bindings::dma_resv_lock(resv.as_raw(), this.inner.get())
+            }
+        })?;
+
+        // INVARIANT: The lock was just taken.
+        Ok(DmaResvGuard {
+            resv,
+            _not_send: NotThreadSafe,
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for AcquireCtx<'_> {
+    fn drop(self: Pin<&mut Self>) {
+        for resv in &self.resvs {
+            // SAFETY: By the type invariant, `resv.as_raw()` is valid.
+            let ctx = unsafe { bindings::dma_resv_locking_ctx(resv.as_raw()) };
+
+            // The guards are gone, so one of them was leaked. Nobody else sets this context.
+            if ptr::eq(ctx, self.inner.get()) {
+                // SAFETY: It is valid, and it was locked with `inner`, i.e. by this thread.
+                unsafe { bindings::dma_resv_unlock(resv.as_raw()) };
+            }
+        }
+
+        // SAFETY: By the type invariants, `inner` is initialized, this is its thread, and nothing
+        // is locked with it any more.
+        unsafe { bindings::ww_acquire_fini(self.inner.get()) };
+    }
+}
+
+/// Locks all of `resvs`, and calls `f` with their guards. Wraps `ww_acquire_init()`,
+/// `dma_resv_lock()` with the context, and `ww_acquire_fini()`.
+///
+/// Threads that lock several objects, in any order, don't deadlock if all of them use this: when
+/// an object is contended such that waiting for it might be a deadlock, everything is unlocked, the
+/// contended object is locked once its holder lets go, and then the others are.
+///
+/// The guards are in the order of `resvs`, each with what came with the object. An object that
+/// comes again, also as that of another GEM object, is ignored. Everything is unlocked when this
+/// returns, also if a guard was leaked.
+///
+/// `resvs` is iterated over again each time that there is contention, so it has to yield the same.
+///
+/// # Context
+///
+/// May sleep, and so may `f`. No lock of a reservation object may be held, and `f` must not take
+/// another one: it may deadlock, which lockdep reports. `resvs`, and the drops of what comes with
+/// the objects, run with some of the objects locked.
+///
+/// # Errors
+///
+/// - [`ENOMEM`] if there is no memory.
+/// - [`EDEADLK`] if the thread holds the lock of one of the objects already, where C finds that
+///   out.
+/// - The error of `f`.
+///
+/// # Examples
+///
+/// Lock N buffers, and add one fence to each:
+///
+/// ```
+/// use kernel::dma_fence::{
+///     DmaFenceCtx,
+///     DmaFenceNames,
+///     UnarmedDmaFence, //
+/// };
+/// use kernel::dma_resv::{
+///     self,
+///     DmaResv,
+///     Usage, //
+/// };
+///
+/// # let mut timeline = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
+/// # let (a, b) = (
+/// #     KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+/// #     KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
+/// # );
+/// let buffers = [(&*a, Usage::Read), (&*b, Usage::Write), (&*a, Usage::Read)];
+/// let unarmed = UnarmedDmaFence::new(GFP_KERNEL)?;
+///
+/// let fence = dma_resv::lock_many(buffers.iter().copied(), |guards| {
+///     let mut slots = KVec::with_capacity(guards.len(), GFP_KERNEL)?;
+///     for (guard, usage) in guards {
+///         slots.push((guard.reserve_one()?, *usage), GFP_KERNEL)?;
+///     }
+///
+///     // Nothing can fail from here on.
+///     let fence = timeline.arm(unarmed);
+///     for (slot, usage) in slots {
+///         slot.add(&fence, usage);
+///     }
+///     Ok(fence)
+/// })?;
+///
+/// assert_eq!(a.get_fences(Usage::Read)?.len(), 1);
+/// assert_eq!(b.get_fences(Usage::Write)?.len(), 1);
+/// fence.signal(Ok(()));
+/// # Ok::<(), Error>(())
+/// ```
+#[inline]
+pub fn lock_many<'r, D, R>(
+    resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
+    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+) -> Result<R> {
+    lock_many_raw(false, resvs, f)
+}
+
+/// Locks all of `resvs`, unless a signal arrives, and calls `f` with their guards.
+///
+/// See [`lock_many`].
+///
+/// # Errors
+///
+/// As [`lock_many`], and [`EINTR`] if a signal arrived while waiting.
+#[inline]
+pub fn lock_many_interruptible<'r, D, R>(
+    resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
+    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+) -> Result<R> {
+    lock_many_raw(true, resvs, f)
+}
+
+fn lock_many_raw<'r, D, R>(
+    intr: bool,
+    resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
+    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+) -> Result<R> {
+    let count = resvs.size_hint().0;
+    let locked = KVec::with_capacity(count, GFP_KERNEL)?;
+    pin_init::stack_pin_init!(let ctx = AcquireCtx::new(locked));
+    // Dropped before `ctx`, so that `ctx` only finds the objects of guards that were leaked.
+    let mut guards = KVec::with_capacity(count, GFP_KERNEL)?;
+    let mut contended = None;
+
+    loop {
+        // This is what `dma_resv_lock_slow()` does, which ignores errors, though.
+        let mut waited_for = match contended.take() {
+            Some(resv) => Some(ctx.as_mut().lock(resv, intr)?),
+            None => None,
+        };
+
+        for (resv, data) in resvs.clone() {
+            let guard = match waited_for.take_if(|guard| ptr::eq(guard.resv, resv)) {
+                Some(guard) => Ok(guard),
+                None => ctx.as_mut().lock(resv, intr),
+            };
+            match guard {
+                Ok(guard) => guards.push((guard, data), GFP_KERNEL)?,
+                // It is locked with `ctx`, so it came before.
+                Err(error) if error == EALREADY => (),
+                Err(error) if error == EDEADLK => {
+                    contended = Some(resv);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+
+        if contended.is_none() {
+            break;
+        }
+
+        drop(waited_for);
+        guards.clear();
+        // INVARIANT: Nothing is locked with it any more.
+        ctx.as_mut().project().resvs.clear();
+    }
+
+    // SAFETY: `inner` is initialized, and nothing more is locked with it.
+    unsafe { bindings::ww_acquire_done(ctx.inner.get()) };
+
+    f(&mut guards)
+}
