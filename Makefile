@@ -11,13 +11,16 @@ SEED ?=
 KERNEL ?= guest
 export RUSTGEM_CACHE
 
-# `##@` begins a group of targets, and `##` describes one. The times come from docs/.
+# `##@` begins a group of targets, and `##` describes one. The times come from docs/; those of the
+# parts of a target are added.
 ##@ To try it
 help: ## show this list
-	@echo 'make TARGET [VARIABLE=VALUE...]: target, time with its kernel built, and what it does. Start with `make run`.'
+	@echo 'make TARGET [VARIABLE=VALUE...]: target, time of its last run, and what it does. Start with `make run`.'
 	@echo
 	@awk '/^## `make / { name = $$3; gsub(/[`:]/, "", name) } \
-		/^- \*\*Time\*\*: [0-9]/ { sub(/^- \*\*Time\*\*: /, ""); sub(/[,;.(].*/, ""); time[name] = $$0 } \
+		/^- \*\*(Time|Last run[^*]*)\*\*: [0-9]/ { sub(/^[^:]*: /, ""); sub(/[,;.(].*/, ""); \
+			all[name] += $$1 * ($$2 == "s" ? 1 : 60); \
+			time[name] = all[name] < 120 ? all[name] " s" : int(all[name] / 60 + 0.5) " min" } \
 		/^##@ / { print (group++ ? "\n" : "") substr($$0, 5) } \
 		/^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/.*## /, ""); printf "  make %-13s %-7s %s\n", name, time[name], $$0 } \
 		' docs/*.md $(MAKEFILE_LIST)
@@ -32,8 +35,8 @@ help: ## show this list
 	@echo '  SIGNOFF=1       sign off the commits of `make tree` and `make mails`; AUTHOR="NAME <MAIL>" of `make tree`'
 	@echo '  RUSTGEM_CACHE   directory of downloads, tools and builds: $(RUSTGEM_CACHE)'
 	@echo
-	@echo 'Times are for 2 cores without KVM, with the kernel built, and docs/ says how each was measured. A target'
-	@echo 'without a time has none that was recorded. docs/testing.md has the first `make run` and `make test`.'
+	@echo 'Times are for 2 cores without KVM. docs/ has the commit of each, and the time of builds where it was'
+	@echo 'counted apart. A target without a time has none that was kept. README.md has the time of first runs.'
 
 run: ## run IGT and kselftests on VGEM in C and in Rust, in a virtual machine
 	@scripts/run

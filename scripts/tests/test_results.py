@@ -28,22 +28,46 @@ class Results(unittest.TestCase):
         blocks = [name for path in results.pages()
                   for name in re.findall(r"<!-- (\w+: \w+) -->\n(?:(?!<!--).*\n)+<!-- end -->\n", path.read_text())]
         tables = {"results: run", "results: bench", "results: matrix", "results: bare"}
-        lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bench", "bare", "matrix")}
+        lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bare", "matrix")}
         self.assertEqual(sorted(blocks), sorted(tables | lasts))
         self.assertLessEqual(set(kept), set(results.DEPENDS))
         for name, result in kept.items():
-            self.assertEqual(set(result), set(RESULT), name)
+            self.assertEqual(set(result) - {"note"}, set(RESULT), name)
         self.assertIn(f"\n- Base: Linux {kept['run']['kernel']}. ", (results.ROOT / "README.md").read_text())
 
     def test_block(self):
         page = "a\n<!-- last: test -->\nold\n<!-- end -->\n<!-- results: test -->\nold\n<!-- end -->\nb\n"
         about = "`make test` at abc, Linux 1, rustc 2"
-        last = f"<!-- last: test -->\n- **Time**: 119 s, and 2 min for builds\n- **Printed last**: `rustgem: 1 pass`\n  ({about})\n<!-- end -->\n"
+        last = ("<!-- last: test -->\n- **Last run**: 119 s, and 2 min for builds; it ended with `rustgem: 1 pass` "
+                f"({about})\n<!-- end -->\n")
         table = f"<!-- results: test -->\n| 1 |\n|---|\n\n{about}.\n<!-- end -->\n"
         self.assertEqual(results.written(page, {"test": RESULT}), f"a\n{last}{table}b\n")
-        self.assertEqual(results.written(page, {}).count("not recorded"), 2)
-        short = results.block("last", RESULT | {"time": 0, "text": "", "lines": []})
-        self.assertEqual(short, f"- **Last run**: {about}\n")
+        self.assertEqual(results.written(page, {}).count("- **Last run**: no run has kept its time.\n"), 2)
+        for change, said in (({"text": ""}, f"119 s, and 2 min for builds ({about})"),
+                             ({"text": "", "built": 0, "note": "with x"}, f"119 s, with x ({about})"),
+                             ({"time": 0}, f"it ended with `rustgem: 1 pass` ({about})"),
+                             ({"time": 0, "text": ""}, about)):
+            self.assertEqual(results.block("last", "test", RESULT | change), f"- **Last run**: {said}\n")
+
+    def test_long(self):
+        """A line that is too long goes on in the next, with its time in the first."""
+        lines = results.block("last", "test", RESULT | {"text": "x " * 99}).split("\n")
+        self.assertEqual({line[:2] for line in lines[1:-1]}, {"  "})
+        self.assertLessEqual(max(map(len, lines)), 120)
+        self.assertIn(": 119 s, ", lines[0])
+
+    def test_parts(self):
+        """The parts of a target are told apart."""
+        page = "<!-- last: rt -->\n<!-- end -->\n<!-- last: lazy -->\n<!-- end -->\n"
+        text = results.written(page, {"rt": RESULT | {"text": "", "built": 0}})
+        self.assertIn("\n- **Last run, PREEMPT_RT**: 119 s (", text)
+        self.assertIn("\n- **Last run, PREEMPT_LAZY**: no run has kept its time.\n", text)
+
+    def test_rows_with_commits(self):
+        """Where each row has its commit, the line below names none."""
+        lines = ["| row | commit |", "|---|---|", "| a | abc |"]
+        self.assertEqual(results.block("results", "matrix", RESULT | {"lines": lines}),
+                         "\n".join(lines) + "\n\nLinux 1; each row names its commit.\n")
 
     def test_kept(self):
         """What a run leaves is taken, with its table, and with the rows that earlier ones left."""
@@ -62,7 +86,7 @@ class Results(unittest.TestCase):
         """A cell is what matters of what a test said, also early and below 0; all of it where that is not found."""
         for test, said, cell in (
                 ("vgem_timeout timeout.10000_expire_on_time",
-                 "signaled after 10 s and -0.3 to 268.6 ms; the machine was 14.3 ms late", "10 s and -0.3 to 268.6 ms"),
+                 "signaled after 10 s and -0.3 to 268.6 ms; the machine was 14.3 ms late", "-0.3 to 268.6 ms"),
                 ("vgem_robust vgem_race.two_writers.one_attaches",
                  "of 20000 rounds, both attached in 3, none in 0, the first in 9", "3 of 20000 rounds"),
                 ("vgem_robust vgem.expiry_is_told",
