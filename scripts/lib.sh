@@ -25,7 +25,7 @@ lock() {
 		flock 9
 	fi
 	echo $$ >"$cache/lock.pid"
-	touch "$cache/began"
+	: >"$cache/began"
 	# What a run that was killed had begun.
 	rm -rf "$cache"/new.*
 	export RUSTGEM_LOCKED=1

@@ -50,7 +50,7 @@ class Quotes(unittest.TestCase):
         self.assertEqual(walk, sorted(walk, key=lambda name: not name.endswith("/file.rs")))
         self.assertEqual({Path(name).name for name in walk}, {"file.rs", "queue.rs"})
         # An author finds these two first.
-        self.assertEqual(names[:2], ["rust/kernel/dma_resv.rs", "rust/kernel/dma_resv/acquire.rs"])
+        self.assertEqual(names[:2], ["rust/kernel/dma_resv.rs", "rust/kernel/dma_resv/many.rs"])
 
     def test_quotes_are_compared(self):
         source = "x\n    let a = 1;\n\n    if b {\n        c();\n    }\n/// let d = 2;\n/// # hidden\n/// e();\n"
