@@ -17,23 +17,22 @@ use crate::{
 };
 use core::ptr;
 
-/// A context to lock several reservation objects with, and what was locked with it.
+/// A context to lock several reservation objects with.
 ///
 /// # Invariants
 ///
 /// - `inner` is an initialized `struct ww_acquire_ctx` of `reservation_ww_class`, of the present
 ///   thread.
-/// - All objects that are locked with `inner` are in `resvs`. There may be others.
+/// - Each object that is locked with `inner` has a guard, or is in `resvs`.
 #[pin_data(PinnedDrop)]
 struct AcquireCtx<'r> {
     #[pin]
     inner: Opaque<bindings::ww_acquire_ctx>,
-    resvs: KVec<&'r DmaResv>,
-    _not_send: NotThreadSafe,
+    resvs: KVVec<&'r DmaResv>,
 }
 
 impl<'r> AcquireCtx<'r> {
-    fn new(resvs: KVec<&'r DmaResv>) -> impl PinInit<Self> {
+    fn new() -> impl PinInit<Self> {
         // INVARIANT: `ww_acquire_init()` initializes `inner`, and nothing is locked yet.
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot| {
@@ -42,25 +41,20 @@ impl<'r> AcquireCtx<'r> {
                     bindings::ww_acquire_init(slot, &raw mut bindings::reservation_ww_class)
                 }
             }),
-            resvs,
-            _not_send: NotThreadSafe,
+            resvs: KVVec::new(),
         })
     }
 
-    fn lock(self: Pin<&mut Self>, resv: &'r DmaResv, intr: bool) -> Result<DmaResvGuard<'r>> {
-        let this = self.project();
-
-        // INVARIANT: It is there before it is locked.
-        this.resvs.push(resv, GFP_KERNEL)?;
-
+    /// After an [`EDEADLK`], all that is locked has to be unlocked, and the same object locked.
+    fn lock(&self, resv: &'r DmaResv, intr: bool) -> Result<DmaResvGuard<'r>> {
         // SAFETY: By the type invariants, `resv.as_raw()` and `inner` are valid, are of the same
-        // class, and this is the thread of `inner`. After an `EDEADLK`, `lock_many_raw()` unlocks
-        // all that is locked with it, and then locks the contended object first.
+        // class, and this is the thread of `inner`. If it is locked, the owner lives, as in
+        // `DmaResv::lock()`.
         to_result(unsafe {
             if intr {
-                bindings::dma_resv_lock_interruptible(resv.as_raw(), this.inner.get())
+                bindings::dma_resv_lock_interruptible(resv.as_raw(), self.inner.get())
             } else {
-                bindings::dma_resv_lock(resv.as_raw(), this.inner.get())
+                bindings::dma_resv_lock(resv.as_raw(), self.inner.get())
             }
         })?;
 
@@ -93,17 +87,19 @@ impl PinnedDrop for AcquireCtx<'_> {
 }
 
 /// Locks all of `resvs`, and calls `f` with their guards. Wraps `ww_acquire_init()`,
-/// `dma_resv_lock()` with the context, and `ww_acquire_fini()`.
+/// `dma_resv_lock()` with the context, `ww_acquire_done()`, and `ww_acquire_fini()`.
 ///
-/// Threads that lock several objects, in any order, don't deadlock if all of them use this: when
-/// an object is contended such that waiting for it might be a deadlock, everything is unlocked, the
-/// contended object is locked once its holder lets go, and then the others are.
+/// Threads that lock several objects, in any order, don't deadlock if each uses this, or a context
+/// in C: when an object is contended such that waiting for it might be a deadlock, everything is
+/// unlocked, the contended object is locked once its holder lets go, and then the others are.
 ///
 /// The guards are in the order of `resvs`, each with what came with the object. An object that
-/// comes again, also as that of another GEM object, is ignored. Everything is unlocked when this
-/// returns, also if a guard was leaked.
+/// comes again, also as that of another GEM object, is ignored, and so is what comes with it. So
+/// yield the objects that are written to first. Everything is unlocked when this returns, also if a
+/// guard was leaked.
 ///
 /// `resvs` is iterated over again each time that there is contention, so it has to yield the same.
+/// The caller limits how many there are.
 ///
 /// # Context
 ///
@@ -114,8 +110,7 @@ impl PinnedDrop for AcquireCtx<'_> {
 /// # Errors
 ///
 /// - [`ENOMEM`] if there is no memory.
-/// - [`EDEADLK`] if the thread holds the lock of one of the objects already, where C finds that
-///   out.
+/// - [`EDEADLK`] with PREEMPT_RT, if too many threads wait for one another.
 /// - The error of `f`.
 ///
 /// # Examples
@@ -189,24 +184,20 @@ fn lock_many_raw<'r, D, R>(
     resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
     f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
 ) -> Result<R> {
-    let count = resvs.size_hint().0;
-    let locked = KVec::with_capacity(count, GFP_KERNEL)?;
-    pin_init::stack_pin_init!(let ctx = AcquireCtx::new(locked));
-    // Dropped before `ctx`, so that `ctx` only finds the objects of guards that were leaked.
-    let mut guards = KVec::with_capacity(count, GFP_KERNEL)?;
+    pin_init::stack_pin_init!(let ctx = AcquireCtx::new());
+    // Dropped before `ctx`, which then finds the objects of guards that were leaked.
+    let mut guards = KVVec::with_capacity(resvs.size_hint().0, GFP_KERNEL)?;
     let mut contended = None;
 
     loop {
         // This is what `dma_resv_lock_slow()` does, which ignores errors, though.
-        let mut waited_for = match contended.take() {
-            Some(resv) => Some(ctx.as_mut().lock(resv, intr)?),
-            None => None,
-        };
+        let contended_guard = contended.take().map(|resv| ctx.lock(resv, intr));
+        let mut contended_guard = contended_guard.transpose()?;
 
         for (resv, data) in resvs.clone() {
-            let guard = match waited_for.take_if(|guard| ptr::eq(guard.resv, resv)) {
+            let guard = match contended_guard.take_if(|guard| ptr::eq(guard.resv, resv)) {
                 Some(guard) => Ok(guard),
-                None => ctx.as_mut().lock(resv, intr),
+                None => ctx.lock(resv, intr),
             };
             match guard {
                 Ok(guard) => guards.push((guard, data), GFP_KERNEL)?,
@@ -223,12 +214,15 @@ fn lock_many_raw<'r, D, R>(
         if contended.is_none() {
             break;
         }
-
-        drop(waited_for);
         guards.clear();
-        // INVARIANT: Nothing is locked with it any more.
-        ctx.as_mut().project().resvs.clear();
     }
+
+    // INVARIANT: Nobody but `f` can leak a guard, and these are all.
+    let mut locked = KVVec::with_capacity(guards.len(), GFP_KERNEL)?;
+    for (guard, _) in &guards {
+        locked.push(guard.resv, GFP_KERNEL)?;
+    }
+    *ctx.as_mut().project().resvs = locked;
 
     // SAFETY: `inner` is initialized, and nothing more is locked with it.
     unsafe { bindings::ww_acquire_done(ctx.inner.get()) };

@@ -81,7 +81,8 @@ struct BackOff {
 impl BackOff {
     /// Runs in another thread, while the test has `a` locked with an older context.
     fn run(&self) {
-        let resvs = [(&*self.b, true), (&*self.a, false), (&*self.b, false)];
+        let (a, b) = (&*self.a, &*self.b);
+        let resvs = [(b, true), (a, false), (b, false), (a, false)];
         let resvs = resvs.iter().copied().filter(|(resv, first)| {
             if *first {
                 self.attempts.fetch_add(1, Relaxed);
@@ -89,12 +90,11 @@ impl BackOff {
                 // `b` is locked.
                 self.contended.complete_all();
             }
-            self.again || self.attempts.load(Relaxed) == 1 || ptr::eq(*resv, &*self.b)
+            self.again || self.attempts.load(Relaxed) == 1 || ptr::eq(*resv, b)
         });
 
         let locked = lock_many(resvs, |guards| {
-            let wanted = [&*self.b, &*self.a];
-            let wanted = &wanted[..if self.again { 2 } else { 1 }];
+            let wanted = &[b, a][..if self.again { 2 } else { 1 }];
             Ok(self.a.is_locked() == self.again
                 && guards.len() == wanted.len()
                 && guards
@@ -466,25 +466,24 @@ mod suite {
         let [a, b, c] = &resvs;
         let named: [(&DmaResv, _); 6] = [(b, 0), (a, 1), (b, 2), (c, 3), (a, 4), (c, 5)];
 
-        let check = |guards: &mut [(DmaResvGuard<'_>, i32)]| -> Result {
-            assert_eq!(guards.len(), 3);
-            for ((guard, data), (resv, first)) in guards.iter().zip([(b, 0), (a, 1), (c, 3)]) {
-                assert!(ptr::eq(guard.resv(), &**resv));
-                assert_eq!(*data, first);
-            }
-            assert!(resvs.iter().all(|resv| resv.is_locked()));
-            Ok(())
+        let check = |guards: &mut [(DmaResvGuard<'_>, i32)]| {
+            Ok(guards.len() == 3
+                && guards.iter().zip([(b, 0), (a, 1), (c, 3)]).all(
+                    |((guard, data), (resv, first))| {
+                        ptr::eq(guard.resv(), &**resv) && *data == first
+                    },
+                )
+                && resvs.iter().all(|resv| resv.is_locked()))
         };
-        lock_many(named.iter().copied(), check)?;
+        assert!(lock_many(named.iter().copied(), check)?);
         assert!(resvs.iter().all(|resv| !resv.is_locked()));
-        lock_many_interruptible(named.iter().copied(), check)?;
+        assert!(lock_many_interruptible(named.iter().copied(), check)?);
         assert!(resvs.iter().all(|resv| !resv.is_locked()));
 
         // None at all, and an error.
-        lock_many(named[..0].iter().copied(), |guards| {
-            assert!(guards.is_empty());
-            Ok(())
-        })?;
+        assert!(lock_many(named[..0].iter().copied(), |guards| Ok(
+            guards.is_empty()
+        ))?);
         let e = lock_many(named.iter().copied(), |_| Err::<(), _>(ENODEV)).err();
         assert!(e == Some(ENODEV));
         assert!(resvs.iter().all(|resv| !resv.is_locked()));
@@ -501,7 +500,7 @@ mod suite {
             KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
         ];
 
-        lock_many([(&*a, ()), (&*b, ())].into_iter(), |guards| {
+        let locked = lock_many([(&*a, ()), (&*b, ())].into_iter(), |guards| {
             // SAFETY: It is initialized, and there until the test ends.
             let c: &'static DmaResv = unsafe { DmaResv::from_raw(c.as_raw()) };
             // Lockdep would report a lock that may wait.
@@ -509,16 +508,16 @@ mod suite {
             // SAFETY: The lock is initialized.
             let locked =
                 unsafe { bindings::ww_mutex_trylock(&raw mut (*c.as_raw()).lock, ptr::null_mut()) };
-            assert_eq!(locked, 1);
             let other = DmaResvGuard {
                 resv: c,
                 _not_send: NotThreadSafe,
             };
 
             mem::forget(mem::replace(&mut guards[0].0, other));
-            Ok(())
+            Ok(locked)
         })?;
 
+        assert_eq!(locked, 1);
         assert!(!a.is_locked() && !b.is_locked() && !c.is_locked());
 
         Ok(())
@@ -542,19 +541,21 @@ mod suite {
             )?;
 
             let thread_shared = shared.clone();
-            lock_many([(&*shared.a, ())].into_iter(), |_| {
+            let let_go = lock_many([(&*shared.a, ())].into_iter(), |_| {
                 workqueue::system_unbound().try_spawn(GFP_KERNEL, move || thread_shared.run())?;
                 shared.contended.wait_for_completion();
                 // It lets go of `b` to wait for `a`.
-                while shared.b.is_locked() {
+                Ok((0..10_000).any(|_| {
                     fsleep(Delta::from_millis(1));
-                }
-                Ok(())
+                    !shared.b.is_locked()
+                }))
             })?;
             shared.done.wait_for_completion();
 
+            assert!(let_go);
             assert!(shared.locked.load(Relaxed));
-            assert_eq!(shared.attempts.load(Relaxed), 2);
+            // DEBUG_WW_MUTEX_SLOWPATH may add an EDEADLK or two.
+            assert!((2..5).contains(&shared.attempts.load(Relaxed)));
             assert!(!shared.a.is_locked() && !shared.b.is_locked());
         }
 
@@ -598,7 +599,7 @@ mod suite {
         assert_eq!(shared.total.load(Relaxed), counted);
         assert!(counted > 2 * THREADS * ROUNDS);
 
-        // The back-off was taken.
+        // The back-off was taken, if only as DEBUG_WW_MUTEX_SLOWPATH asks for it.
         assert!(shared.attempts.load(Relaxed) > THREADS * ROUNDS);
         pr_info!(
             "lock_many_contended: {} attempts at {} sets\n",
