@@ -71,7 +71,9 @@ def compare_am(series, scratch, tip, out):
     for part, number, _, _ in parts(series, scratch, tip):
         names = sorted(str(path) for path in (out / f"{number:02}-{part.name}").iterdir())
         covers = [name for name in names if re.match(r"(v\d+-)?0000-", Path(name).name)]
-        if len(covers) != 1 or len(names) != len(part.entries) + 1:
+        # b4 sends a patch that is alone without one.
+        wanted = (1,) if len(part.entries) > 1 else (0, 1)
+        if len(covers) not in wanted or len(names) != len(part.entries) + len(covers):
             raise Problem(f"{out}/{number:02}-{part.name} has {len(names)} mails, with "
                           f"{len(covers)} cover letters, for {len(part.entries)} patches")
         am.git("am", "-q", *(name for name in names if name not in covers))

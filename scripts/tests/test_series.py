@@ -652,6 +652,15 @@ class Mailing(SeriesTest):
     def test_roundtrip(self):
         mails = self.write_mails()
         self.run_series("roundtrip", "--mails", self.temp / "mails")
+        # A patch that is alone needs no cover letter, others do.
+        self.assertEqual([mail.name[:4] for mail in mails], ["0000", "0001", "0002", "0000", "0001"])
+        mails[3].unlink()
+        self.run_series("roundtrip", "--mails", self.temp / "mails")
+        cover = mails[0].read_text(encoding="utf-8")
+        mails[0].unlink()
+        self.assert_fails("roundtrip", "--mails", self.temp / "mails",
+                          says=["has 2 mails, with 0 cover letters, for 2 patches"])
+        mails[0].write_text(cover, encoding="utf-8")
         mails[1].write_text(mails[1].read_text(encoding="utf-8").replace("+line ten", "+line nine"),
                             encoding="utf-8")
         self.assert_fails("roundtrip", "--mails", self.temp / "mails", says=["another tree than"])
