@@ -247,7 +247,7 @@ static void abstractions(void)
 		{ "callback" },
 		{ "sync file" },
 		{ "reserve, add, get" },
-		{ "acquire two, reserve, add" },
+		{ "lock two, reserve, add" },
 		{ "sync object, point" },
 		{ "timer in a box" },
 		{ "XArray: insert, store" },
