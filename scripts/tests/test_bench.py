@@ -348,6 +348,9 @@ class Profile(Case):
                      r"0 +52 +\+52  core::ops::call"):
             self.assertRegex(text, line)
         self.assertEqual((self.top / "alone.tsv").read_text(), "SUBMIT\t1\t80.0\t148.0\nSUBMIT, net\t1\t50.0\t118.0\n")
+        layers = (self.top / "layers.tsv").read_text()
+        self.assertIn("SUBMIT\tabstraction\t68.0\n", layers)
+        self.assertEqual(sum(float(line.split("\t")[2]) for line in layers.splitlines()), 148)
 
     def test_what_does_not_fit(self):
         self.raw("row\n")

@@ -27,9 +27,9 @@ class Results(unittest.TestCase):
         self.assertEqual(differ, [])
         blocks = [name for path in results.pages()
                   for name in re.findall(r"<!-- (\w+: \w+) -->\n(?:(?!<!--).*\n)+<!-- end -->\n", path.read_text())]
-        tables = {"results: run", "results: bench", "results: matrix", "results: bare"}
-        lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bare", "matrix")}
-        self.assertEqual(sorted(blocks), sorted(tables | lasts))
+        tables = {f"results: {name}" for name in (*results.WRITES, "matrix", "bare", "fuzz")}
+        lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bare", "matrix", "submit")}
+        self.assertEqual(sorted(blocks), sorted(tables | lasts | {"first: bare"}))
         self.assertLessEqual(set(kept), set(results.DEPENDS))
         for name, result in kept.items():
             self.assertEqual(set(result) - {"note"}, set(RESULT), name)
@@ -68,6 +68,14 @@ class Results(unittest.TestCase):
         lines = ["| row | commit |", "|---|---|", "| a | abc |"]
         self.assertEqual(results.block("results", "matrix", RESULT | {"lines": lines}),
                          "\n".join(lines) + "\n\nLinux 1; each row names its commit.\n")
+
+    def test_first(self):
+        """The README has the times of Debian 12."""
+        lines = ["| suite | gcc | test | run | commit |", "|---|---|---|---|---|", "| trixie | 14 | 3 min | 4 min | abc |",
+                 "| bookworm | 12 | 1 min 5 s | 2 min | def |"]
+        said = results.block("first", "bare", RESULT | {"lines": lines})
+        self.assertIn("the first `make test` took 1 min 5 s, and then the first `make run` 2 min", " ".join(said.split()))
+        self.assertIn("at def", said)
 
     def test_kept(self):
         """What a run leaves is taken, with its table, and with the rows that earlier ones left."""
@@ -108,6 +116,19 @@ class Results(unittest.TestCase):
             (results.ROOT / "out/run/results.json").write_text(json.dumps({"kselftest": rows}))
             self.assertEqual(list(results.run_lines())[2:], [f"| {title} | {test} of C | {test} of Rust |"
                                                              for test, (title, *_) in results.BETTER.items()])
+
+    def test_submit(self):
+        """What the abstractions add is told in percent of C; helpers are inlined where that was measured."""
+        counts = {"entry": 400, "driver": 300, "abstraction": 30, "containers": 20, "allocation": 60, "locks": 30, "other": 10}
+        with tempfile.TemporaryDirectory() as top, mock.patch.object(results, "ROOT", Path(top)):
+            out = results.ROOT / "out/bench"
+            for path, row, factor in (out, "SUBMIT: 1 buffer", 1), (out / "inlined", "SUBMIT: 1 buffer", 2):
+                path.mkdir(parents=True)
+                (path / "layers.tsv").write_text("".join(f"{row}\t{name}\t{factor * n}.0\n" for name, n in counts.items()))
+            lines = list(results.submit_lines())
+        self.assertEqual(lines[:2], ["| instructions | 1 buffer | inlined: 1 buffer |", "|---|---|---|"])
+        self.assertEqual(lines[-3:], ["| C: all other functions | 40 | 80 |", "| together | 850 | 1700 |",
+                                      "| abstraction and containers, added to C | 50 % | 50 % |"])
 
     def test_old(self):
         now = {name: RESULT | {"depends": results.depends(name)} for name in results.DEPENDS}
