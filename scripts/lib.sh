@@ -266,6 +266,13 @@ faults_user() {
 		-I "$linux/tools/testing/selftests/drivers/gpu/mockgpu" -o "$2" "$top/tests/faults/user.c"
 }
 
+# fences_module OUT SHARE: build tests/fences for the kernel in OUT, and copy it.
+fences_module() {
+	step build-fences module "$1" tests/fences
+	cp "$1/tests/fences/fences.ko" "$2"
+	compile -static -o "$2/user" "$top/tests/fences/user.c"
+}
+
 # fuzzer SHARE: build what scripts/guest/fuzz needs, and copy it.
 fuzzer() {
 	"$top/scripts/toolchain" cargo

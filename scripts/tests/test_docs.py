@@ -108,8 +108,10 @@ def problems(text):
     return wrong, count
 
 
-def caught(suite, test, tests):
+def caught(kind, suite, test, tests):
     """Whether a row that names `tests` has the one that catches a mutation, or its suite."""
+    if kind == "fences":
+        return f"`fences {suite}`" in tests
     if "doctests" in suite:
         return "doctest" in tests
     return f"`{suite}`" in tests or f"`{suite}: " in tests and (not test or bool(re.search(f"[` ]{test}`", tests)))
@@ -120,8 +122,8 @@ def unbroken(text):
     that one of the row's tests catches."""
     reasons = {"does not compile", "no code to break", "the rows below", "only `make run`", "only `make debug`"}
     # What catches each of them: its suite, and the test if it is known.
-    listed = {name: (suite, test) for name, suite, test in re.findall(
-        r"(?m)^([a-z-]+)\t\w+ (\w+)[.]?(\S*)", (ROOT / "expect/mutations.txt").read_text())}
+    listed = {name: found for name, *found in re.findall(
+        r"(?m)^([a-z-]+)\t(\w+) (\w+)[.]?(\S*)", (ROOT / "expect/mutations.txt").read_text())}
     wrong = []
     for row in re.findall(r"(?m)^\|(?! item |-)(.*)\|$", text):
         if row.count("|") < 3:
