@@ -60,11 +60,11 @@ pub fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, |dir| dir.count())
 }
 
-const fn iowr(kind: u8, number: u8, size: usize) -> libc::c_ulong {
+pub const fn iowr(kind: u8, number: u8, size: usize) -> libc::c_ulong {
     nix::request_code_readwrite!(kind, number, size) as libc::c_ulong
 }
 
-const fn iow(kind: u8, number: u8, size: usize) -> libc::c_ulong {
+pub const fn iow(kind: u8, number: u8, size: usize) -> libc::c_ulong {
     nix::request_code_write!(kind, number, size) as libc::c_ulong
 }
 
@@ -78,9 +78,9 @@ fn ioctl_raw(fd: impl AsFd, code: libc::c_ulong, args: *mut c_void) -> Result<()
 /// # Safety
 ///
 /// Any bit pattern has to be a valid value.
-unsafe trait Args {}
+pub unsafe trait Args {}
 
-fn ioctl<T: Args>(fd: impl AsFd, code: libc::c_ulong, args: &mut T) -> Result<(), Errno> {
+pub fn ioctl<T: Args>(fd: impl AsFd, code: libc::c_ulong, args: &mut T) -> Result<(), Errno> {
     assert_eq!(code >> 16 & 0x3fff, size_of::<T>() as libc::c_ulong);
     ioctl_raw(fd, code, std::ptr::from_mut(args).cast())
 }
@@ -95,6 +95,7 @@ macro_rules! args {
         unsafe impl Args for $name {}
     )*};
 }
+pub(crate) use args;
 
 args! {
     struct CreateDumb { height: u32, width: u32, bpp: u32, flags: u32, handle: u32, pitch: u32, size: u64 }
@@ -134,7 +135,7 @@ const MERGE: libc::c_ulong = iowr(b'>', 3, size_of::<MergeData>());
 const FILE_INFO: libc::c_ulong = iowr(b'>', 4, size_of::<FileInfo>());
 
 /// A file descriptor that an ioctl returned.
-fn new_fd(fd: RawFd) -> Option<OwnedFd> {
+pub fn new_fd(fd: RawFd) -> Option<OwnedFd> {
     // SAFETY: The kernel made it for us just now.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -240,6 +241,13 @@ fn is_name(array: &[u8; 32], name: &str) -> bool {
     array.split(|byte| *byte == 0).next() == Some(name.as_bytes())
 }
 
+/// Whether a sync file is pending, 0, has succeeded, 1, or failed, with an error below 0.
+pub fn status(sync: impl AsFd) -> Result<i32, Errno> {
+    let mut args = FileInfo { name: [0; 32], status: 0, flags: 0, num_fences: 0, pad: 0, infos: 0 };
+    ioctl(sync, FILE_INFO, &mut args)?;
+    Ok(args.status)
+}
+
 /// With `alone`, nobody else signals the fences; else one may be signalled after the kernel took its
 /// names, and before it takes its status, or then, and before it takes its time.
 pub fn info(sync: impl AsFd, room: u32, flags: u32, alone: bool) -> Result<Reply, Errno> {
@@ -318,16 +326,16 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Finds the nodes of VGEM, whichever it is.
-    pub fn find() -> Result<Self, String> {
+    /// Finds the nodes of a driver.
+    pub fn find(driver: &str) -> Result<Self, String> {
         let find = |kind: &str| {
             (0..256)
                 .map(|minor| PathBuf::from(format!("/dev/dri/{kind}{minor}")))
                 .find(|path| {
                     File::open(path)
-                        .is_ok_and(|file| version(&file).is_ok_and(|name| name == "vgem"))
+                        .is_ok_and(|file| version(&file).is_ok_and(|name| name == driver))
                 })
-                .ok_or(format!("there is no {kind} node of VGEM in /dev/dri"))
+                .ok_or(format!("there is no {kind} node of {driver} in /dev/dri"))
         };
         Ok(Self { primary: find("card")?, render: find("renderD")? })
     }

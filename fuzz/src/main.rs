@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Uses VGEM at random, and checks what comes of it.
+//! Uses VGEM, or the mock GPU, at random, and checks what comes of it.
 
+mod gpu;
 mod kernel;
 mod model;
 mod op;
@@ -34,6 +35,9 @@ fuzz DRIVER stress SECONDS SEED OUT
     many threads and processes at once
 fuzz DRIVER replay FILE...
     sequences that were found before
+fuzz mockgpu all SECONDS SEED OUT
+fuzz mockgpu replay FILE...
+    the same for the mock GPU, against a model of its own
 
 DRIVER is c or rust. Sequences that go wrong are written to the directory OUT. With
 FUZZ_MUTATION=NAME the model is wrong, and that has to be found; NAME is one of:
@@ -71,6 +75,9 @@ fn try_main() -> Result<(), String> {
     let [driver, what, rest @ ..] = args.as_slice() else {
         return Err(usage());
     };
+    if *driver == "mockgpu" {
+        return gpu::main(&args[1..]).ok_or_else(usage)?;
+    }
     let options = Options {
         driver: match *driver {
             "c" => Driver::C,
@@ -85,7 +92,7 @@ fn try_main() -> Result<(), String> {
             ),
             _ => None,
         },
-        nodes: Nodes::find()?,
+        nodes: Nodes::find("vgem")?,
     };
 
     if *what == "replay" {

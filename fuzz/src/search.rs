@@ -103,7 +103,7 @@ pub struct Shrink {
 }
 
 impl Shrink {
-    const SHORT: Self = Self { tries: 4096, milliseconds: 60_000 };
+    pub const SHORT: Self = Self { tries: 4096, milliseconds: 60_000 };
     /// Each try takes as long as fences need to expire.
     const LONG: Self = Self { tries: 4096, milliseconds: 150_000 };
     #[cfg(test)]
@@ -152,18 +152,18 @@ pub fn search(
 
 /// Tries a sequence, and if it goes wrong, shorter and simpler ones: returns the last that does, and
 /// why.
-pub fn shrink(
+pub fn shrink<T: Clone + fmt::Debug>(
     runner: &mut TestRunner,
-    tree: impl ValueTree<Value = Vec<Op>>,
-    mut run: impl FnMut(&[Op]) -> Result<(), Stop>,
-) -> Option<(String, Vec<Op>)> {
+    tree: impl ValueTree<Value = Vec<T>>,
+    mut run: impl FnMut(&[T]) -> Result<(), Stop>,
+) -> Option<(String, Vec<T>)> {
     let end = match runner.config().max_shrink_time {
         0 => None,
         limit => Some(Duration::from_millis(limit.into())),
     };
     let start = Instant::now();
     let run = RefCell::new(&mut run);
-    let wrong = |ops: &[Op]| match (run.borrow_mut())(ops) {
+    let wrong = |ops: &[T]| match (run.borrow_mut())(ops) {
         Err(Stop::Wrong(why)) => Some(why),
         Ok(()) | Err(Stop::Slow) => None,
     };
@@ -223,7 +223,7 @@ fn report(options: &Options, kind: Kind, seed: u64, why: &str, ops: &[Op], out: 
     )
 }
 
-fn to_text(ops: &[Op]) -> String {
+pub fn to_text(ops: &[impl Serialize]) -> String {
     let lines: Vec<_> = (ops.iter())
         .map(|op| serde_json::to_string(op).expect("an operation is plain data"))
         .collect();
