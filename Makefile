@@ -93,7 +93,7 @@ preempt: ## the same, with PREEMPT_RT and PREEMPT_LAZY; then suspend with a pend
 faults: ## make each allocation fail in turn, and check for leaks and wrong errors
 	@scripts/faults
 
-fuzz: ## make random calls on both VGEMs and the mock GPU, compared with models; KERNEL=guest or debug
+fuzz: ## make random calls on both VGEMs and the mock GPU, and compare with models; KERNEL=debug
 	@scripts/fuzz "$(SECONDS)" "$(SEED)" "$(KERNEL)"
 
 world: ## run kselftests with huge pages, as 32-bit programs and with io_uring, on both drivers

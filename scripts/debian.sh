@@ -65,7 +65,7 @@ debian_root() (
 
 	[ "$(id -u)" = 0 ] || { command -v newuidmap && grep -q "^$(id -un):" /etc/subuid; } >/dev/null 2>&1 ||
 		die "mmdebstrap can't make a root as $(id -un) here: run this as root, or install uidmap and give $(id -un) a range in /etc/subuid and /etc/subgid"
-	need_disk 4
+	need_disk 2
 	mirror=$(debian_mirror)
 	new=$(mktemp -d "$cache/new.XXXXXX")
 	trap 'rm -rf "$new"' EXIT

@@ -58,7 +58,7 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} runs, {} calls", self.runs, self.calls)?;
         if self.slow != 0 {
-            write!(f, ", {} runs too slow to tell", self.slow)?;
+            write!(f, ", {} runs too slow", self.slow)?;
         }
         Ok(())
     }

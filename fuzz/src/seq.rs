@@ -33,7 +33,7 @@ pub enum Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Slow => f.write_str("too slow to tell"),
+            Self::Slow => f.write_str("too slow"),
             Self::Wrong(why) => f.write_str(why),
         }
     }

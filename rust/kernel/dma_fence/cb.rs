@@ -165,16 +165,17 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// ```
 /// use kernel::{
 ///     dma_fence::{
+///         signalling,
 ///         DmaFenceCb,
 ///         QueueWork,
 ///         UnarmedDmaFenceCb, //
 ///     },
-///     new_mutex,
 ///     sync::{
 ///         aref::ARef,
+///         new_spinlock,
 ///         Arc,
 ///         Completion,
-///         Mutex, //
+///         SpinLock, //
 ///     },
 ///     workqueue::{
 ///         impl_has_work,
@@ -195,7 +196,7 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///     #[pin]
 ///     work: Work<Self>,
 ///     #[pin]
-///     jobs: Mutex<KVec<Job>>,
+///     jobs: SpinLock<KVec<Job>>,
 ///     #[pin]
 ///     done: Completion,
 /// }
@@ -209,8 +210,9 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///
 ///     fn run(this: Arc<Self>) {
 ///         // The callbacks keep the queue, so it has to let go of them. A job is taken out with
-///         // the lock held, and dropped without it.
-///         loop {
+///         // the lock held, and dropped without it. Fences of jobs are signaled here, so nothing
+///         // may wait for memory, or for a lock with which others do.
+///         signalling(|| loop {
 ///             let mut jobs = this.jobs.lock();
 ///             let signaled = |job: &Job| job.dependency.fence().is_signaled();
 ///             let done = jobs.iter().position(signaled).map(|i| jobs.remove(i));
@@ -219,17 +221,18 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///             if done.is_none() {
 ///                 break;
 ///             }
-///         }
+///         });
 ///         this.done.complete_all();
 ///     }
 /// }
 ///
 /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
 /// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
+/// let room = KVec::with_capacity(1, GFP_KERNEL)?;
 /// let queue = Arc::pin_init(
 ///     pin_init!(JobQueue {
 ///         work <- new_work!("example"),
-///         jobs <- new_mutex!(KVec::new()),
+///         jobs <- new_spinlock!(room),
 ///         done <- Completion::new(),
 ///     }),
 ///     GFP_KERNEL,
@@ -241,15 +244,18 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 /// // All that can fail for want of memory comes first.
 /// let requeue = QueueWork::new(&workqueue, queue.clone());
 /// let cb = UnarmedDmaFenceCb::new(requeue, GFP_KERNEL)?;
-/// let mut jobs = queue.jobs.lock();
-/// jobs.reserve(1, GFP_KERNEL)?;
 ///
-/// match cb.register(ARef::from(&*fence)) {
-///     Ok(dependency) => jobs.push_within_capacity(Job { dependency })?,
+/// let mut jobs = queue.jobs.lock();
+/// let signaled = match cb.register(ARef::from(&*fence)) {
+///     Ok(dependency) => {
+///         jobs.push_within_capacity(Job { dependency })?;
+///         None
+///     }
 ///     // There is nothing to wait for.
-///     Err(signaled) => drop(signaled),
-/// }
+///     Err(signaled) => Some(signaled),
+/// };
 /// drop(jobs);
+/// drop(signaled);
 ///
 /// fence.signal(Ok(()));
 /// queue.done.wait_for_completion();

@@ -547,7 +547,14 @@ impl<T> Deref for DriverDmaFenceRef<'_, T> {
 ///
 /// # let mut ctx = DmaFenceCtx::new(DmaFenceNames::new(c"example", c"ring0")?);
 /// # let fence = ctx.arm(UnarmedDmaFence::new(GFP_KERNEL)?);
-/// let number = fences.alloc_cyclic(fence, 1..=u32::MAX, GFP_KERNEL)? as usize;
+/// // Nobody has seen the fence, so it may be given up if there is no memory.
+/// let number = match fences.alloc_cyclic(fence, 1..=u32::MAX, GFP_KERNEL) {
+///     Ok(number) => number as usize,
+///     Err(failed) => {
+///         failed.value.signal(Err(ECANCELED));
+///         return Err(failed.error);
+///     }
+/// };
 /// assert!(!fences.lock().get(number).ok_or(ENOENT)?.is_signaled());
 ///
 /// // Take it out under the lock, and signal it without.

@@ -71,7 +71,8 @@ impl Fences {
             if resv.is_locked() && !resv.test_signaled(Usage::implicit(write)) {
                 return Err(EBUSY);
             }
-            let mut locked = resv.lock_interruptible()?;
+            // With SA_RESTART, a client sees no signal, as in C.
+            let mut locked = resv.lock_interruptible().map_err(|_| ERESTARTSYS)?;
             if !locked.test_signaled(Usage::implicit(write)) {
                 return Err(EBUSY);
             }
