@@ -27,8 +27,8 @@ class Results(unittest.TestCase):
         self.assertEqual(differ, [])
         blocks = [name for path in results.pages()
                   for name in re.findall(r"<!-- (\w+: \w+) -->\n(?:(?!<!--).*\n)+<!-- end -->\n", path.read_text())]
-        tables = {f"results: {name}" for name in (*results.WRITES, "matrix", "bare", "fuzz")}
-        lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bare", "matrix", "submit")}
+        tables = {f"results: {name}" for name in (*results.WRITES, "matrix", "bare", "fuzz", "bases")}
+        lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bare", "bases", "matrix", "submit")}
         self.assertEqual(sorted(blocks), sorted(tables | lasts | {"first: bare"}))
         self.assertLessEqual(set(kept), set(results.DEPENDS))
         for name, result in kept.items():
