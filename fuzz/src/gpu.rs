@@ -164,20 +164,74 @@ type Key = usize;
 /// A call to the device.
 #[derive(Clone, Debug)]
 enum Call {
-    Open { file: Key },
-    Close { file: Key },
-    Create { file: Key, size: u64, pad: u32, buffer: Key },
-    Share { file: Key, buffer: Key, to: Key },
-    GemClose { file: Key, buffer: Key },
-    Gate { sync: Key },
-    OpenGate { sync: Key },
-    CreateSyncObj { file: Key, object: Key },
-    ShareSyncObj { file: Key, object: Key, to: Key },
+    Open {
+        file: Key,
+    },
+    Close {
+        file: Key,
+    },
+    Create {
+        file: Key,
+        size: u64,
+        pad: u32,
+        buffer: Key,
+    },
+    Share {
+        file: Key,
+        buffer: Key,
+        to: Key,
+    },
+    GemClose {
+        file: Key,
+        buffer: Key,
+    },
+    Gate {
+        sync: Key,
+    },
+    OpenGate {
+        sync: Key,
+    },
+    CreateSyncObj {
+        file: Key,
+        object: Key,
+    },
+    ShareSyncObj {
+        file: Key,
+        object: Key,
+        to: Key,
+    },
     Submit(Submit),
-    Wait { file: Key, buffer: Option<Key>, flags: u32, patience: Duration },
-    WaitSyncObj { file: Key, object: Option<Key>, point: u64, patience: Duration },
-    Status { sync: Key },
-    Finish { sync: Key },
+    Wait {
+        file: Key,
+        buffer: Option<Key>,
+        flags: u32,
+        patience: Duration,
+    },
+    WaitSyncObj {
+        file: Key,
+        object: Option<Key>,
+        point: u64,
+        patience: Duration,
+    },
+    Status {
+        sync: Key,
+    },
+    Finish {
+        sync: Key,
+    },
+    /// Gives jobs that do not wait for what they have to the time to end.
+    Pause,
+}
+
+impl Call {
+    /// Whether it waits for what can end.
+    fn is_long(&self) -> bool {
+        match self {
+            Self::Wait { patience, .. } | Self::WaitSyncObj { patience, .. } => *patience == LONG,
+            Self::Finish { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -213,6 +267,7 @@ enum Reply {
 const LONG: Duration = Duration::from_secs(20);
 /// How long to wait for what can't.
 const SHORT: Duration = Duration::from_millis(3);
+const PAUSE: Duration = Duration::from_millis(50);
 
 trait Device {
     fn call(&mut self, call: &Call) -> Reply;
@@ -630,7 +685,30 @@ impl Model {
                 let ended = self.fences[fence].ended.iter().flatten();
                 ended.map(|&status| Reply::Status(status)).collect()
             }
+            Call::Pause => done,
         }
+    }
+
+    /// What a reply shows.
+    fn learn(&mut self, call: &Call, reply: Reply) {
+        let fences = match (call, reply) {
+            (Call::Status { sync } | Call::Finish { sync }, Reply::Status(status)) => {
+                if status != 0 {
+                    let fence = self.syncs[*sync];
+                    self.end(fence);
+                    self.fences[fence].ended = Some(vec![status]);
+                }
+                return;
+            }
+            (&Call::Wait { buffer: Some(buffer), flags, .. }, Reply::Done) => {
+                self.users(buffer, flags != 0)
+            }
+            (&Call::WaitSyncObj { object: Some(object), point, .. }, Reply::Done) => {
+                self.links(object, point).unwrap_or_default()
+            }
+            _ => return,
+        };
+        fences.into_iter().for_each(|fence| self.end(fence));
     }
 
     /// The fences that a list waits for, or what is wrong with it.
@@ -738,7 +816,7 @@ impl Model {
 
 /// Runs a sequence, opens all gates, waits for all jobs, and closes everything.
 fn run(device: &mut impl Device, mutation: Option<Mutation>, ops: &[Op]) -> Run {
-    let mut run = Run { model: Model::new(mutation), calls: 0, trace: String::new(), wrong: None };
+    let mut run = Run::new(mutation);
     run.wrong = run.all(device, ops).err();
     run
 }
@@ -748,13 +826,26 @@ struct Run {
     calls: u64,
     trace: String,
     wrong: Option<String>,
+    /// The machine was so slow that nothing can be said.
+    slow: bool,
 }
 
 impl Run {
+    fn new(mutation: Option<Mutation>) -> Self {
+        let model = Model::new(mutation);
+        Self { model, calls: 0, trace: String::new(), wrong: None, slow: false }
+    }
+
     fn all(&mut self, device: &mut impl Device, ops: &[Op]) -> Result<(), String> {
         for op in ops {
             for call in self.model.calls(op) {
                 self.check(device, call)?;
+            }
+        }
+        self.check(device, Call::Pause)?;
+        for sync in 0..self.model.syncs.len() {
+            if !self.model.can_end(self.model.syncs[sync]) {
+                self.check(device, Call::Status { sync })?;
             }
         }
         for sync in self.model.gates.clone() {
@@ -786,7 +877,11 @@ impl Run {
         self.calls += 1;
         let _ = writeln!(self.trace, "  {call:?} -> {reply:?}");
         if may.contains(&reply) {
+            self.model.learn(&call, reply);
             return Ok(());
+        }
+        if call.is_long() && may.contains(&device.call(&call)) {
+            self.slow = true;
         }
         Err(format!("{call:?} returned {reply:?}, and not one of {may:?}"))
     }
@@ -903,10 +998,7 @@ fn on_device(ops: &[Op]) -> Run {
     let before = open_files();
     let mut run = match kernel::Kernel::new() {
         Ok(mut kernel) => run(&mut kernel, None, ops),
-        Err(why) => {
-            let model = Model::new(None);
-            return Run { model, calls: 0, trace: String::new(), wrong: Some(why) };
-        }
+        Err(why) => return Run { wrong: Some(why), ..Run::new(None) },
     };
     let after = open_files();
     if before != after {
@@ -929,8 +1021,13 @@ fn search(time: Duration, seed: u64, out: &Path) -> Result<(), String> {
             let mut now = counts.get();
             now.runs += 1;
             now.calls += run.calls;
+            now.slow += u64::from(run.slow);
             counts.set(now);
-            run.wrong.map_or(Ok(()), |why| Err(Stop::Wrong(why)))
+            match run.wrong {
+                Some(_) if run.slow => Err(Stop::Slow),
+                Some(why) => Err(Stop::Wrong(why)),
+                None => Ok(()),
+            }
         });
         if let Some((why, ops)) = found {
             let file = out.join(format!("mockgpu-{seed}.json"));

@@ -6,12 +6,15 @@ use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
     os::fd::{AsRawFd, OwnedFd},
+    thread,
     time::Duration,
 };
 
 use nix::{errno::Errno, libc};
 
-use super::{Bad, Call, Device, Key, Reply, Source, Submit, Time, LONG, MAX_COUNT, NO_HANDLE};
+use super::{
+    Bad, Call, Device, Key, Reply, Source, Submit, Time, LONG, MAX_COUNT, NO_HANDLE, PAUSE,
+};
 use crate::{
     kernel::{self, args, ioctl, iow, iowr, new_fd, now, Args, Nodes},
     op::Events,
@@ -213,6 +216,7 @@ impl Kernel {
             }
             Call::Status { sync } => return kernel::status(&self.syncs[&sync]).map(Some),
             Call::Finish { sync } => return self.finish(sync).map(Some),
+            Call::Pause => thread::sleep(PAUSE),
         }
         Ok(None)
     }

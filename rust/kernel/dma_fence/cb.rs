@@ -222,7 +222,9 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///                 break;
 ///             }
 ///         });
-///         this.done.complete_all();
+///         if this.jobs.lock().is_empty() {
+///             this.done.complete_all();
+///         }
 ///     }
 /// }
 ///
@@ -252,7 +254,10 @@ unsafe extern "C" fn wake_up(fence: *mut bindings::dma_fence, cb: *mut bindings:
 ///         None
 ///     }
 ///     // There is nothing to wait for.
-///     Err(signaled) => Some(signaled),
+///     Err(signaled) => {
+///         queue.done.complete_all();
+///         Some(signaled)
+///     }
 /// };
 /// drop(jobs);
 /// drop(signaled);

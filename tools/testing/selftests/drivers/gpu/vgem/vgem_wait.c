@@ -187,26 +187,32 @@ TEST_F_TIMEOUT(vgem, no_memory_does_not_wait, 120)
 	fail_ends();
 }
 
-static void nothing(int signal)
+/* What a handler writes to when it has run. */
+static int handled[2];
+
+static void handle(int signal)
 {
+	(void)!write(handled[1], "", 1);
 }
 
 /*
  * ATTACH has to wait for the lock of a buffer that is not busy, and not after the signal. Where its
- * handler has SA_RESTART, until it has the lock.
+ * handler has SA_RESTART, the handler runs, and then it waits again until it has the lock.
  */
 static int attach_until(struct __test_metadata *_metadata, int fd, uint32_t handle, int signal,
 			int flags)
 {
 	struct drm_vgem_fence_attach arg = { .handle = handle, .flags = WRITE };
-	struct sigaction action = { .sa_handler = nothing, .sa_flags = flags };
+	struct sigaction action = { .sa_handler = handle, .sa_flags = flags };
 	struct child holder, child;
 	int status = -1;
 	int64_t start;
 
+	if (pipe(handled))
+		return -1;
+	sigaction(SIGUSR1, &action, NULL);
 	holder = mapper(fd, handle, LARGE);
 	if (child_begins(&child)) {
-		sigaction(SIGUSR1, &action, NULL);
 		status = ioctl(fd, DRM_IOCTL_VGEM_FENCE_ATTACH, &arg) ? errno : 0;
 		child_ends(&child, status);
 	}
@@ -214,7 +220,8 @@ static int attach_until(struct __test_metadata *_metadata, int fd, uint32_t hand
 	start = now();
 	kill(child.pid, signal);
 	if (flags & SA_RESTART) {
-		EXPECT_FALSE(child_is_done(&child, 300));
+		EXPECT_EQ(POLLIN, poll_fd(handled[0], POLLIN, PROMPT / NSEC_PER_MSEC));
+		EXPECT_FALSE(child_is_done(&child, 100));
 		EXPECT_FALSE(child_is_done(&holder, 0));
 		child_kill(&holder);
 		waitpid(child.pid, &status, 0);
