@@ -190,7 +190,7 @@ TEST_F_TIMEOUT(vgem, no_memory_does_not_wait, 120)
 /* What a handler writes to when it has run. */
 static int handled[2];
 
-static void handle(int signal)
+static void on_signal(int signal)
 {
 	(void)!write(handled[1], "", 1);
 }
@@ -203,7 +203,7 @@ static int attach_until(struct __test_metadata *_metadata, int fd, uint32_t hand
 			int flags)
 {
 	struct drm_vgem_fence_attach arg = { .handle = handle, .flags = WRITE };
-	struct sigaction action = { .sa_handler = handle, .sa_flags = flags };
+	struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags };
 	struct child holder, child;
 	int status = -1;
 	int64_t start;
