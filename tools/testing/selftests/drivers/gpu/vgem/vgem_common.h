@@ -273,6 +273,21 @@ static inline int write_file(const char *path, const char *value)
 	return ret;
 }
 
+/* Returns 0 or -errno. */
+static inline int read_file(const char *path, char *value, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = read(fd, value, size - 1);
+	value[ret < 0 ? 0 : ret] = '\0';
+	ret = ret < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
 /* The number behind name, which begins a line, or -1. */
 static inline long read_number(const char *path, const char *name)
 {
@@ -297,20 +312,26 @@ static inline long read_number(const char *path, const char *name)
 /* Open all the time, as to open it takes memory, too. */
 static int fail_fd;
 
+/* What the settings were before. */
+static char fail_wait[16], fail_verbose[16];
+
 /* Returns whether fail_nth() can be called from now on. */
 static inline bool fail_begins(void)
 {
 	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
 	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	/* Also where the kernel could wait for memory, and without a word in its log. */
-	return fail_fd >= 0 && !write_file(FAILSLAB "ignore-gfp-wait", "N") &&
+	return fail_fd >= 0 &&
+	       !read_file(FAILSLAB "ignore-gfp-wait", fail_wait, sizeof(fail_wait)) &&
+	       !read_file(FAILSLAB "verbose", fail_verbose, sizeof(fail_verbose)) &&
+	       !write_file(FAILSLAB "ignore-gfp-wait", "N") &&
 	       !write_file(FAILSLAB "verbose", "0");
 }
 
 static inline void fail_ends(void)
 {
-	write_file(FAILSLAB "ignore-gfp-wait", "Y");
-	write_file(FAILSLAB "verbose", "2");
+	write_file(FAILSLAB "ignore-gfp-wait", fail_wait);
+	write_file(FAILSLAB "verbose", fail_verbose);
 }
 
 /* Lets the nth allocation of this thread from now on fail. */

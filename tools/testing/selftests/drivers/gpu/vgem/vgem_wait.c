@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a client of VGEM may have to wait for, and that it can be killed meanwhile. */
 
+#include <limits.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -58,26 +59,56 @@ static long shmem_kb(void)
 	return read_number("/proc/meminfo", "Shmem:");
 }
 
+/* A buffer of this size, or more on a fast machine, takes long to map: at least LONG. */
+#define LARGE	0x40000000L
+#define LONG	NSEC_PER_SEC
+
+/* The size of a buffer that takes LONG to map, by how long a small one does. */
+static int64_t large(int fd)
+{
+	const long small = LARGE / 16;
+	int64_t took, size;
+	uint32_t handle;
+	void *map;
+
+	if (dumb_create(fd, small / sysconf(_SC_PAGESIZE), &handle))
+		return LARGE;
+	took = now();
+	map = mmap(NULL, small, PROT_READ, MAP_SHARED, fd, dumb_offset(fd, handle));
+	took = now() - took;
+	if (map != MAP_FAILED)
+		munmap(map, small);
+	gem_close(fd, handle);
+	size = LONG / took * small;
+	return size > LARGE ? size : LARGE;
+}
+
 FIXTURE(vgem) {
 	int fd;
 	long page;
+	int64_t large;
 };
 
 FIXTURE_SETUP(vgem)
 {
+	int64_t available;
+
 	self->page = sysconf(_SC_PAGESIZE);
 	self->fd = vgem_open();
 	if (self->fd < 0)
 		SKIP(return, "no VGEM device, or no right to open it");
+	self->large = large(self->fd);
+	available = read_number("/proc/meminfo", "MemAvailable:");
+	/* A dumb buffer is below 4 GB. */
+	if (self->large > available * 1024 / 4 * 3 || self->large > UINT32_MAX ||
+	    self->large > LONG_MAX)
+		SKIP(return, "too little memory for a buffer that takes long to map");
 }
 
 FIXTURE_TEARDOWN(vgem)
 {
 	close(self->fd);
 }
-
-/* A buffer that is so large that to map it takes long. */
-#define LARGE	0x40000000L
 
 /* Returns a child that has begun to map it, and so holds its lock, or is about to. */
 static struct child mapper(int fd, uint32_t handle, long size)
@@ -109,8 +140,8 @@ TEST_F_TIMEOUT(vgem, mapping_is_killed, 240)
 	for (i = 0; i < ARRAY_SIZE(after_ms); i++) {
 		struct child child;
 
-		ASSERT_EQ(0, dumb_create(self->fd, LARGE / self->page, &handle));
-		child = mapper(self->fd, handle, LARGE);
+		ASSERT_EQ(0, dumb_create(self->fd, self->large / self->page, &handle));
+		child = mapper(self->fd, handle, self->large);
 		mapping += !child_is_done(&child, after_ms[i]);
 		took = child_kill(&child);
 		if (took > longest)
@@ -144,9 +175,9 @@ TEST_F_TIMEOUT(vgem, busy_does_not_wait, 240)
 		struct child holder;
 		uint32_t handle, id;
 
-		ASSERT_EQ(0, dumb_create(self->fd, LARGE / self->page, &handle));
+		ASSERT_EQ(0, dumb_create(self->fd, self->large / self->page, &handle));
 		ASSERT_EQ(0, vgem_attach(self->fd, handle, WRITE, &id));
-		holder = mapper(self->fd, handle, LARGE);
+		holder = mapper(self->fd, handle, self->large);
 		times[i] = now();
 		EXPECT_EQ(-EBUSY, vgem_attach(self->fd, handle, WRITE, NULL));
 		times[i] = now() - times[i];
@@ -169,10 +200,10 @@ TEST_F_TIMEOUT(vgem, no_memory_does_not_wait, 120)
 	uint32_t handle;
 	int64_t took;
 
+	ASSERT_EQ(0, dumb_create(self->fd, self->large / self->page, &handle));
 	if (!fail_begins())
 		SKIP(return, NO_FAILSLAB);
-	ASSERT_EQ(0, dumb_create(self->fd, LARGE / self->page, &handle));
-	holder = mapper(self->fd, handle, LARGE);
+	holder = mapper(self->fd, handle, self->large);
 	fail_nth(1);
 	took = now();
 	EXPECT_EQ(-ENOMEM, vgem_attach(self->fd, handle, WRITE, NULL));
@@ -199,8 +230,8 @@ static void on_signal(int signal)
  * ATTACH has to wait for the lock of a buffer that is not busy, and not after the signal. Where its
  * handler has SA_RESTART, the handler runs, and then it waits again until it has the lock.
  */
-static int attach_until(struct __test_metadata *_metadata, int fd, uint32_t handle, int signal,
-			int flags)
+static int attach_until(struct __test_metadata *_metadata, int fd, uint32_t handle, long size,
+			int signal, int flags)
 {
 	struct drm_vgem_fence_attach arg = { .handle = handle, .flags = WRITE };
 	struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags };
@@ -211,7 +242,7 @@ static int attach_until(struct __test_metadata *_metadata, int fd, uint32_t hand
 	if (pipe(handled))
 		return -1;
 	sigaction(SIGUSR1, &action, NULL);
-	holder = mapper(fd, handle, LARGE);
+	holder = mapper(fd, handle, size);
 	if (child_begins(&child)) {
 		status = ioctl(fd, DRM_IOCTL_VGEM_FENCE_ATTACH, &arg) ? errno : 0;
 		child_ends(&child, status);
@@ -245,8 +276,8 @@ TEST_F_TIMEOUT(vgem, attach_is_killed, 120)
 	uint32_t handle, id;
 	int status;
 
-	ASSERT_EQ(0, dumb_create(self->fd, LARGE / self->page, &handle));
-	status = attach_until(_metadata, self->fd, handle, SIGKILL, 0);
+	ASSERT_EQ(0, dumb_create(self->fd, self->large / self->page, &handle));
+	status = attach_until(_metadata, self->fd, handle, self->large, SIGKILL, 0);
 	EXPECT_TRUE(WIFSIGNALED(status));
 	/* It attached nothing. */
 	EXPECT_EQ(0, vgem_attach(self->fd, handle, WRITE, &id));
@@ -258,8 +289,8 @@ TEST_F_TIMEOUT(vgem, attach_is_interrupted, 120)
 	uint32_t handle, id;
 	int status;
 
-	ASSERT_EQ(0, dumb_create(self->fd, LARGE / self->page, &handle));
-	status = attach_until(_metadata, self->fd, handle, SIGUSR1, 0);
+	ASSERT_EQ(0, dumb_create(self->fd, self->large / self->page, &handle));
+	status = attach_until(_metadata, self->fd, handle, self->large, SIGUSR1, 0);
 	EXPECT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(EINTR, WEXITSTATUS(status));
 	EXPECT_EQ(0, vgem_attach(self->fd, handle, WRITE, &id));
@@ -271,8 +302,8 @@ TEST_F_TIMEOUT(vgem, attach_is_restarted, 120)
 	uint32_t handle;
 	int status;
 
-	ASSERT_EQ(0, dumb_create(self->fd, LARGE / self->page, &handle));
-	status = attach_until(_metadata, self->fd, handle, SIGUSR1, SA_RESTART);
+	ASSERT_EQ(0, dumb_create(self->fd, self->large / self->page, &handle));
+	status = attach_until(_metadata, self->fd, handle, self->large, SIGUSR1, SA_RESTART);
 	EXPECT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(0, WEXITSTATUS(status));
 	EXPECT_EQ(-EBUSY, vgem_attach(self->fd, handle, WRITE, NULL));
