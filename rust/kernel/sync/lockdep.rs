@@ -15,9 +15,9 @@ use crate::ffi::c_ulong;
 #[inline(never)]
 fn map<T>() -> bindings::lockdep_map {
     bindings::lockdep_map {
-        // It is static, and nothing but its address is used. That is its own for each `T`, as it
-        // points to this function; two closures in one function have the same type name. But it is
-        // another one in each crate that uses this with `T`.
+        // It is static, and nothing but its address is used. Each `T` has another one, as it points
+        // to this function; two closures in one function have the same type name. Each crate that
+        // uses this with `T` has another one, too.
         key: core::ptr::from_ref(const { &(map::<T> as fn() -> bindings::lockdep_map) })
             .cast_mut()
             .cast(),

@@ -383,7 +383,7 @@ TEST_F(mockgpu, syncobjs)
 	EXPECT_EQ(0, syncobj_wait(self->fd, line.handle, 5, now() + SEC));
 }
 
-/* What a timeline exports is a chain, which can't be in another one. The kernel may not warn. */
+/* What a timeline exports is a chain, which can't be in another one. The kernel must not warn. */
 TEST_F(mockgpu, timeline_in_timeline)
 {
 	struct mockgpu_sync line = { .kind = MOCKGPU_SYNC_OBJ, .handle = syncobj_create(self->fd) };
@@ -415,7 +415,7 @@ TEST_F(mockgpu, timeline_in_timeline)
 	EXPECT_LE(100 * MSEC, now() - start);
 }
 
-/* An array of them would be 16 MB, which kmalloc() does not have. The kernel may not warn. */
+/* An array of them would be 16 MB, which kmalloc() does not have. The kernel must not warn. */
 TEST_F(mockgpu, many_handles)
 {
 	struct drm_syncobj_array arg = { .count_handles = 1 << 21 };

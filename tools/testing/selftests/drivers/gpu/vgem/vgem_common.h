@@ -315,23 +315,25 @@ static int fail_fd;
 /* What the settings were before. */
 static char fail_wait[16], fail_verbose[16];
 
-/* Returns whether fail_nth() can be called from now on. */
-static inline bool fail_begins(void)
-{
-	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
-	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-	/* Also where the kernel could wait for memory, and without a word in its log. */
-	return fail_fd >= 0 &&
-	       !read_file(FAILSLAB "ignore-gfp-wait", fail_wait, sizeof(fail_wait)) &&
-	       !read_file(FAILSLAB "verbose", fail_verbose, sizeof(fail_verbose)) &&
-	       !write_file(FAILSLAB "ignore-gfp-wait", "N") &&
-	       !write_file(FAILSLAB "verbose", "0");
-}
-
 static inline void fail_ends(void)
 {
 	write_file(FAILSLAB "ignore-gfp-wait", fail_wait);
 	write_file(FAILSLAB "verbose", fail_verbose);
+}
+
+/* Returns whether fail_nth() can be called from now on. If so, call fail_ends() in the end. */
+static inline bool fail_begins(void)
+{
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fail_fd < 0 || read_file(FAILSLAB "ignore-gfp-wait", fail_wait, sizeof(fail_wait)) ||
+	    read_file(FAILSLAB "verbose", fail_verbose, sizeof(fail_verbose)))
+		return false;
+	/* Also where the kernel could wait for memory, and without a word in its log. */
+	if (!write_file(FAILSLAB "ignore-gfp-wait", "N") && !write_file(FAILSLAB "verbose", "0"))
+		return true;
+	fail_ends();
+	return false;
 }
 
 /* Lets the nth allocation of this thread from now on fail. */
