@@ -306,6 +306,49 @@ TEST_F(mockgpu, wait_is_interrupted)
 	EXPECT_TRUE(is_signaled(job));
 }
 
+/*
+ * A signal ends a SUBMIT that waits for the lock of a buffer, as another client maps it, and which
+ * leaves nothing behind.
+ */
+TEST_F(mockgpu, submit_is_interrupted)
+{
+	struct mockgpu_create large = { .size = 1 << 30 };
+	struct drm_prime_handle prime = { .flags = DRM_CLOEXEC | DRM_RDWR };
+	struct mockgpu_buffer buffer = { .flags = MOCKGPU_BUFFER_WRITE };
+	struct mockgpu_submit arg = { .buffers = (uintptr_t)&buffer, .buffer_count = 1 };
+	struct itimerval timer = { .it_value.tv_usec = 50000 };
+	struct sigaction action = { .sa_handler = on_alarm };
+	int pid, ret;
+	int64_t took;
+
+	ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_MOCKGPU_CREATE, &large));
+	prime.handle = large.handle;
+	buffer.handle = large.handle;
+	ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		mmap(NULL, large.size, PROT_READ, MAP_SHARED, prime.fd, 0);
+		_exit(0);
+	}
+	/* It has the lock by now. */
+	usleep(100000);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	took = now();
+	ret = once(self->fd, DRM_IOCTL_MOCKGPU_SUBMIT, &arg);
+	took = now() - took;
+	if (waitpid(pid, NULL, WNOHANG) == pid)
+		SKIP(return, "this machine maps 1 GB in no time");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	EXPECT_EQ(-EINTR, ret);
+	EXPECT_GT(SEC, took);
+	EXPECT_EQ(0, wait_buffer(self->fd, large.handle, MOCKGPU_BUFFER_WRITE, 0));
+	EXPECT_EQ(1, finish(submit(self->fd, large.handle, MOCKGPU_BUFFER_WRITE, 0), NULL));
+	close(prime.fd);
+}
+
 /* Explicit: a sync file of another queue, and one's own. */
 TEST_F(mockgpu, wait_for_sync_file)
 {
