@@ -344,6 +344,10 @@ class Report(unittest.TestCase):
         self.assertEqual(lines[1:], ["kselftest: 1 passed, 0 did not",
                                      "  v f.two: FAIL, which does not count: why"])
         self.assertTrue(self.rust_alone(both, {"v": GOOD}, {"v f.gone": "why"})[1])
+        lines, problems = self.rust_alone(both | {"b": "FAIL"}, {"v": GOOD}, {"igt b": "why"})
+        self.assertEqual(problems, [])
+        self.assertEqual(lines, ["IGT: 1 passed, 0 did not", "kselftest: 2 passed, 0 did not",
+                                 "  igt b: FAIL, which does not count: why"])
 
     def test_list(self):
         """The lists that are shipped are lists."""
