@@ -85,6 +85,11 @@ class Results(unittest.TestCase):
             (results.ROOT / "table").write_text("| row | says |\n|---|--|\n| b   | new  |\n| c | new |\n")
             results.keep("matrix", "1", "rustc 2", "90", "5", "good", str(results.ROOT / "table"))
             kept = json.loads((results.ROOT / "out/matrix/kept.json").read_text())
+            # Another run, before that one was taken.
+            (results.ROOT / "table").write_text("| row | says |\n|---|--|\n| a | newer |\n")
+            results.keep("matrix", "1", "rustc 2", "90", "5", "good", str(results.ROOT / "table"))
+            rows = json.loads((results.ROOT / "out/matrix/kept.json").read_text())["lines"][2:]
+        self.assertEqual(rows, ["| a | newer | unknown |", "| b | new | unknown |", "| c | new | unknown |"])
         self.assertEqual(kept | {"depends": ""}, RESULT | {
             "command": "make matrix", "commit": "unknown", "time": 90, "built": 5, "text": "good",
             "lines": ["| row | says | commit |", "|---|---|---|", "| a | old | old |", "| b | new | unknown |",
