@@ -53,7 +53,7 @@ impl File {
 
         // All that user space can get wrong comes first, and all that can fail comes before others
         // get to see the fence. What stays until the job has ended is charged to the client.
-        let mut waits = KVec::with_capacity(Self::MAX_WAITS, GFP_KERNEL_ACCOUNT)?;
+        let mut waits = KVec::<ARef<DmaFence>>::with_capacity(Self::MAX_WAITS, GFP_KERNEL_ACCOUNT)?;
         for sync in &read_list(args.waits, args.wait_count)? {
             waits.push(find_fence(file, sync)?, GFP_KERNEL_ACCOUNT)?;
         }
