@@ -8,7 +8,6 @@ use kernel::dma_fence::*;
 use kernel::dma_resv::*;
 use kernel::impl_has_hr_timer;
 use kernel::prelude::*;
-use kernel::rbtree::RBTreeNodeReservation;
 use kernel::sync::aref::ARef;
 use kernel::sync::*;
 use kernel::time::hrtimer::*;
@@ -28,8 +27,8 @@ const SLACK: Delta = Delta::from_millis(1);
 /// The timer signals this many fences at once, and then lets others have the CPU.
 const BATCH: usize = 1024;
 
-/// The fences of a client. As all have the same timeout, one timer is enough. It is
-/// stopped when its handle is dropped.
+/// The fences of a client. As all have the same timeout, one timer is enough. Dropping its handle
+/// stops it, and then signals the fences that are left.
 pub(crate) struct Fences(ArcHrTimerHandle<Shared>);
 
 #[pin_data]
@@ -46,6 +45,12 @@ struct State {
     armed: bool, // The timer will look at the table again.
     /// The fence that the timer took last, and may not have signaled yet.
     expiring: Option<ARef<DmaFence>>,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.table.fences().for_each(|fence| fence.signal(Ok(())));
+    }
 }
 
 impl Fences {
@@ -86,7 +91,7 @@ impl Fences {
                 Err(unarmed) => fence = unarmed,
             }
             drop(locked);
-            let spare = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+            let spare = SpareBlock::new(GFP_KERNEL_ACCOUNT)?;
             self.0.target().state.lock().table.spare = Some(spare);
         }
     }
@@ -99,7 +104,7 @@ impl Fences {
         };
         // Fences are signaled in any order, so each has its own timeline.
         let fence = DmaFenceCtx::new(names.into()).arm_last(fence);
-        fence.data().set(Some(Instant::now() + TIMEOUT));
+        fence.data().set(Some(Instant::now().saturating_add(TIMEOUT)));
         let shared = ARef::from(&*fence);
         *slot = Some(Some(fence));
         if !core::mem::replace(&mut state.armed, true) {
@@ -112,19 +117,12 @@ impl Fences {
     pub(crate) fn signal(&self, id: u32) -> Result {
         let mut state = self.0.target().state.lock();
         let fence = state.table.remove(id).ok_or(ENOENT)?;
-        let expiring = state.expiring.clone().filter(|_| fence.is_none());
+        let expiring = state.expiring.as_ref().filter(|_| fence.is_none()).cloned();
         drop(state);
         // The client relies on an expired fence being signaled, so wait until the timer did that.
         expiring.map_or(Ok(()), |expiring| expiring.wait())?;
         fence.ok_or(ETIMEDOUT)?.signal(Ok(()));
         Ok(())
-    }
-}
-
-impl Drop for Fences {
-    fn drop(&mut self) {
-        let mut table = core::mem::take(&mut self.0.target().state.lock().table);
-        table.fences().for_each(|fence| fence.signal(Ok(())));
     }
 }
 

@@ -20,12 +20,13 @@ pub(super) type Unarmed = UnarmedDmaFence<Cell<Option<Instant<Monotonic>>>>;
 
 /// Fences with numbers in a row, which share a node. [`Some(None)`](Some) is one that has expired.
 type Block = [Option<Option<Fence>>; BLOCK as usize];
+pub(super) type SpareBlock = RBTreeNodeReservation<u64, Block>;
 
 /// Fences by a number that is never reused, and whose low bits are the ID.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) blocks: RBTree<u64, Block>,
-    pub(super) spare: Option<RBTreeNodeReservation<u64, Block>>,
+    pub(super) spare: Option<SpareBlock>,
     /// The last number that was given out.
     pub(super) newest: u64,
     /// Blocks before this one have no pending fence.
@@ -39,7 +40,7 @@ impl Table {
         let number = self.newest + 1 + u64::from(self.newest & ID_MASK == ID_MASK);
         let block = match self.blocks.entry(number / BLOCK) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Block::default(), self.spare.take()?),
+            Entry::Vacant(entry) => insert(entry, self.spare.take()?),
         };
         self.newest = number;
         let slot = &mut block[(number % BLOCK) as usize];
@@ -87,4 +88,10 @@ impl Table {
         let slots = self.blocks.values_mut().flatten().flatten();
         slots.filter_map(Option::take)
     }
+}
+
+/// Inserts an empty block. It is not inlined, as a block would take much of the caller's stack.
+#[inline(never)]
+fn insert(entry: VacantEntry<'_, u64, Block>, spare: SpareBlock) -> &mut Block {
+    entry.insert(Block::default(), spare)
 }

@@ -2,6 +2,7 @@
 /* What a client of VGEM may have to wait for, and that it can be killed meanwhile. */
 
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 
@@ -229,6 +230,19 @@ static void on_signal(int signal)
 }
 
 /*
+ * Keeps this task and its children on one CPU. A task that waits for a mutex may spin while the
+ * holder runs on another CPU, and takes no signal meanwhile.
+ */
+static int use_one_cpu(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	return sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+/*
  * ATTACH has to wait for the lock of a buffer that is not busy, and not after the signal. Where its
  * handler has SA_RESTART, the handler runs, and then it waits again until it has the lock.
  */
@@ -241,7 +255,7 @@ static int attach_until(struct __test_metadata *_metadata, int fd, uint32_t hand
 	int status = -1;
 	int64_t start;
 
-	if (pipe(handled))
+	if (pipe(handled) || use_one_cpu())
 		return -1;
 	sigaction(SIGUSR1, &action, NULL);
 	holder = mapper(fd, handle, size);
