@@ -28,7 +28,7 @@ const SLACK: Delta = Delta::from_millis(1);
 const BATCH: usize = 1024;
 
 /// The fences of a client. As all have the same timeout, one timer is enough. Dropping its handle
-/// stops it, and then signals the fences that are left.
+/// stops it, and then signals the fences that are left, as nothing else keeps [`Shared`].
 pub(crate) struct Fences(ArcHrTimerHandle<Shared>);
 
 #[pin_data]
