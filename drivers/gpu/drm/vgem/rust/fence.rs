@@ -104,7 +104,8 @@ impl Fences {
         };
         // Fences are signaled in any order, so each has its own timeline.
         let fence = DmaFenceCtx::new(names.into()).arm_last(fence);
-        fence.data().set(Some(Instant::now().saturating_add(TIMEOUT)));
+        let deadline = Instant::now().saturating_add(TIMEOUT);
+        fence.data().set(Some(deadline));
         let shared = ARef::from(&*fence);
         *slot = Some(Some(fence));
         if !core::mem::replace(&mut state.armed, true) {
