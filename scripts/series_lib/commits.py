@@ -12,27 +12,44 @@ from series_lib.git import Repo
 
 def build(series, scratch, signer=None):
     """Commit the series on the base with plumbing alone; return the tip."""
-    states = unwind(series, scratch)
-    scratch.git("read-tree", scratch.base)
-    tip = scratch.base
+    if not series.entries:
+        return scratch.base
+    aside = scratch.aside()
+    states = unwind(series, aside)
+    base = tip = aside.narrowed(scratch.base, touched(series, aside))
     for number, (entry, state) in enumerate(zip(series.entries, states), 1):
-        mail = series.mail(scratch, entry.patch)
+        mail = series.mail(aside, entry.patch)
         edits = "".join(diff for path, diff in mail.diffs.items()
                         if path not in state or path in entry.files)
         if edits.strip() not in ("", "---"):
-            done = scratch.run("apply", "--cached", "--verbose", "--allow-empty",
-                               "--whitespace=nowarn", stdin=edits)
+            done = aside.run("apply", "--cached", "--verbose", "--allow-empty",
+                             "--whitespace=nowarn", stdin=edits)
             if done.returncode:
                 raise Problem(conflict(entry.patch, mail, text(done.stderr), scratch))
-        index(scratch, state)
-        tree = scratch.git("write-tree").strip()
+        index(aside, state)
+        tree = aside.git("write-tree").strip()
         message = mail.message + "\n"
         if signer:
-            message = scratch.git("interpret-trailers", "--trailer",
-                                  f"Signed-off-by: {signer}", stdin=message)
-        tip = scratch.git("commit-tree", tree, "-p", tip, stdin=message,
-                          **scratch.dated(number)).strip()
-    return tip
+            message = aside.git("interpret-trailers", "--trailer",
+                                f"Signed-off-by: {signer}", stdin=message)
+        tip = aside.git("commit-tree", tree, "-p", tip, stdin=message,
+                        **scratch.dated(number)).strip()
+    ref = "refs/heads/series"
+    aside.git("update-ref", ref, tip)
+    commits = aside.git("fast-export", "--reference-excluded-parents", "--reencode=no",
+                        f"{base}..{ref}")
+    # Into single objects: a pack for each run would pile up in the kernel's repository.
+    scratch.git("-c", f"fastimport.unpackLimit={len(commits)}", "fast-import", "--quiet", "--force",
+                stdin=commits.replace(f"from {base}\n", f"from {scratch.base}\n", 1))
+    return scratch.commit(ref)
+
+
+def touched(series, scratch):
+    """The files that the patches change, and those of the overlay."""
+    diffs = "".join(series.mail(scratch, entry.patch).diff for entry in series.entries)
+    numbers = scratch.git("apply", "--numstat", "-z", "--allow-empty", stdin=diffs)
+    return {line.split("\t", 2)[2] for line in numbers.split("\0") if line}.union(
+        *(entry.files for entry in series.entries))
 
 
 def unwind(series, scratch):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Git repositories: the kernel's, and throw-away ones in which the series is committed."""
 
+import copy
 import functools
 import os
 import re
@@ -57,12 +58,20 @@ class Repo:
                              "--git-path", name).rstrip("\n"))
 
     def contents(self, base, tip):
-        """(tree, message) of each commit in base..tip: what a series is,
-        without who committed it, and when."""
-        log = self.git("log", "-z", "--reverse", "--topo-order", "--format=%T%n%B",
-                       f"{base}..{tip}")
-        records = (record.partition("\n") for record in log.split("\0") if record)
-        return [(tree, tidy(message)) for tree, _, message in records]
+        """(changes, message) of each commit in base..tip: what a series is, without who
+        committed it, and when. The changes name both blobs of each file."""
+        log = self.git("log", "--reverse", "--topo-order", "--no-color", "--raw", "--no-abbrev",
+                       "--no-renames", "--format=%x00%B%x00", f"{base}..{tip}").split("\0")
+        return [(sorted(changes.split("\n")), tidy(message))
+                for message, changes in zip(log[1::2], log[2::2])]
+
+    def narrowed(self, base, paths):
+        """Commit what `base` has of the paths, put that into the index, and return the commit. Git
+        writes all of the index for each patch, and that of a kernel is large."""
+        self.git("read-tree", "--empty")
+        self.git("update-index", "-z", "--index-info", stdin=self.git(
+            "--literal-pathspecs", "ls-tree", "-z", base, "--", *paths))
+        return self.git("commit-tree", self.git("write-tree").strip(), stdin="-\n").strip()
 
 
 def kernel(path):
@@ -142,6 +151,12 @@ class Scratch(Repo):
 
     def __exit__(self, *_):
         self.temp.cleanup()
+
+    def aside(self):
+        """The same repository, whose new objects go with it."""
+        other = copy.copy(self)
+        other.env = {key: value for key, value in self.env.items() if key != "GIT_OBJECT_DIRECTORY"}
+        return other
 
     def dated(self, seconds):
         """Environment for a commit so many seconds after the base."""

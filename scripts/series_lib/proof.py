@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from series_lib import common
-from series_lib.commits import build, parts
+from series_lib.commits import build, parts, touched
 from series_lib.common import Problem, indent, note, raw
 from series_lib.files import regenerate, same, write
 from series_lib.git import Repo, Scratch, lend
@@ -59,15 +59,8 @@ def compare_am(series, scratch, tip, out):
     am.git("init", "-q", "--template=", "--object-format="
            + scratch.git("rev-parse", "--show-object-format").strip())
     lend(scratch, am.path / ".git")
-    # Check out only what the series touches.
-    touched = set(scratch.git("log", "-z", "--name-only", "--no-renames", "--format=",
-                              f"{scratch.base}..{tip}").split("\0")) - {""}
-    (am.path / ".git/info").mkdir(exist_ok=True)
-    (am.path / ".git/info/sparse-checkout").write_bytes(raw("".join(
-        "/" + re.sub(r"([*?\[\\ ])", r"\\\1", path) + "\n" for path in sorted(touched))))
-    am.git("config", "core.sparseCheckout", "true")
-    am.git("update-ref", "HEAD", scratch.base)
-    am.git("read-tree", "-m", "-u", "HEAD")
+    base = am.narrowed(scratch.base, touched(series, scratch))
+    am.git("reset", "-q", "--hard", base)
     for part, number, _, _ in parts(series, scratch, tip):
         names = sorted(str(path) for path in (out / f"{number:02}-{part.name}").iterdir())
         covers = [name for name in names if re.match(r"(v\d+-)?0000-", Path(name).name)]
@@ -78,10 +71,10 @@ def compare_am(series, scratch, tip, out):
                           f"{len(covers)} cover letters, for {len(part.entries)} patches")
         am.git("am", "-q", *(name for name in names if name not in covers))
     for entry, want, got in zip(series.entries, scratch.contents(scratch.base, tip),
-                                am.contents(scratch.base, "HEAD")):
-        tree, message = got
-        if want not in (got, (tree, re.sub(r"\s+Signed-off-by: [^\n]*$", "", message))):
-            part = "another message" if want[0] == tree else "another tree"
+                                am.contents(base, "HEAD")):
+        changes, message = got
+        if want not in (got, (changes, re.sub(r"\s+Signed-off-by: [^\n]*$", "", message))):
+            part = "another message" if want[0] == changes else "other changes"
             raise Problem(f"git am gives {part} than series/{entry.patch} does")
 
 

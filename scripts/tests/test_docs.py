@@ -40,6 +40,7 @@ def tests(text):
     return set(re.findall(r"#\[test\]\s*(?:#\[[^]]*\]\s*)*fn (\w+)\(\)", text))
 
 
+@functools.cache
 def several_cpus(text):
     """Those of them that assert nothing on one CPU, as their comment says."""
     comments = re.findall(r"((?: *//[^\n]*\n)+)\s*#\[test\]\s*(?:#\[[^]]*\]\s*)*fn (\w+)", text)
@@ -61,6 +62,7 @@ def kunit():
     return {suite: names for suite, names in cases.items() if suite in run}
 
 
+@functools.cache
 def selftests():
     """The cases of each kselftest that `make run` runs."""
     run = set(re.findall(r"(?m)^\tkselftest (\w+)", (ROOT / "scripts/guest/run").read_text()))

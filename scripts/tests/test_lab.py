@@ -165,20 +165,35 @@ class Lab(unittest.TestCase):
             self.assertIn(f"rustgem: tool failed{says} its whole output is in {self.cache}/log/tool.log\n", out)
             self.assertNotIn("Traceback", out)
 
+    def test_beside(self):
+        """What runs beside a script goes on with it, and fails it at the end."""
+        status, out = self.lib("beside step two sleep 1; step one true; say between; together; say end")
+        self.assertEqual((status, out.count("\n")), (0, 4), out)
+        self.assertLess(out.index("between"), out.index("end"))
+        status, out = self.lib("beside step two false; step one sleep 1; say between; together; say end")
+        self.assertEqual(status, 1)
+        self.assertIn("rustgem: two failed;", out)
+        self.assertIn("rustgem: between\nrustgem: what ran beside this failed", out)
+        self.assertNotIn("end\n", out)
+
     def test_interrupt(self):
-        """What a step started ends with the script."""
-        pid = self.dir / "pid"
-        for sig in (signal.SIGINT, signal.SIGTERM):
+        """What a step started ends with the script, and what runs beside it, too."""
+        pids = [self.dir / "a", self.dir / "b"]
+        code = f"long() {{ sh -c 'echo $$ >{self.dir}/'$1'; sleep 100; :'; }}; beside step b long b; "
+        for end, sig in (("step a long a", signal.SIGINT), ("step a long a", signal.SIGTERM), ("sleep 1; die no", None)):
             script = subprocess.Popen(
-                ["bash", "-c", f". {SCRIPTS}/lib.sh; long() {{ sh -c 'echo $$ >{pid}; sleep 100; :'; }}; step a long"],
+                ["bash", "-c", f". {SCRIPTS}/lib.sh; {code}{end}"],
                 env=self.env, stderr=subprocess.DEVNULL, start_new_session=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-            while not (pid.exists() and pid.read_text()):
-                time.sleep(0.05)
-            os.killpg(script.pid, sig)
+            for pid in pids[sig is None:]:
+                while not (pid.exists() and pid.read_text()):
+                    time.sleep(0.05)
+            if sig:
+                os.killpg(script.pid, sig)
             script.wait(timeout=60)
-            self.assertEnds(int(pid.read_text()))
-            pid.unlink()
+            for pid in pids[sig is None:]:
+                self.assertEnds(int(pid.read_text()))
+                pid.unlink()
 
     # --- fetch ---
 
