@@ -15,7 +15,7 @@ export RUSTGEM_CACHE
 # parts of a target are added.
 ##@ To try it
 help: ## show this list
-	@echo 'make TARGET [VARIABLE=VALUE...]: target, time of its last run, and what it does. Start with `make run`.'
+	@echo 'make TARGET [VARIABLE=VALUE...]: target, time of its last run, and what it does. Start with `make test`.'
 	@echo
 	@awk '/^## `make / { name = $$3; gsub(/[`:]/, "", name) } \
 		/^- \*\*(Time|Last run[^*]*)\*\*: [0-9]/ { sub(/^[^:]*: /, ""); sub(/[,;.(].*/, ""); \
@@ -38,7 +38,7 @@ help: ## show this list
 	@echo 'Times are for 2 cores without KVM. docs/ has the commit of each, and the time of builds where it was'
 	@echo 'counted apart. A target without a time has none that was kept. README.md has the time of first runs.'
 
-run: ## run IGT and kselftests on VGEM in C and in Rust, in a virtual machine
+run: ## run IGT and kselftests on VGEM in C and in Rust, each in a virtual machine
 	@scripts/run
 
 test: ## run KUnit on UML, Loom, compile-fail and the tests of the lab, without a virtual machine

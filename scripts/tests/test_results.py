@@ -74,7 +74,7 @@ class Results(unittest.TestCase):
         lines = ["| suite | gcc | test | run | commit |", "|---|---|---|---|---|", "| trixie | 14 | 3 min | 4 min | abc |",
                  "| bookworm | 12 | 1 min 5 s | 2 min | def |"]
         said = results.block("first", "bare", RESULT | {"lines": lines})
-        self.assertIn("the first `make test` took 1 min 5 s, and then the first `make run` 2 min", " ".join(said.split()))
+        self.assertIn("took 1 min 5 s (`make test`) and then 2 min (`make run`)", " ".join(said.split()))
         self.assertIn("at def", said)
 
     def test_kept(self):
