@@ -202,6 +202,16 @@ class Docs(unittest.TestCase):
                     for top in ("", "rust/kernel/", "rust/kernel/drm/", "drivers/gpu/drm/vgem/rust/"))
                 self.assertTrue(good, f"{path.name}: {name}")
 
+    def test_patches(self):
+        """The pages name patches by subjects that the series has."""
+        series = [re.match(r"Subject: \[PATCH\] (.*)", path.read_text())[1] for path in (ROOT / "series").glob("*.patch")]
+        named = [subject for path in [ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+                 for both in re.findall(r'\bpatch(?:es)?\s+"([^"]+)"(?:\s+and\s+"([^"]+)")?', path.read_text())
+                 for subject in both if subject]
+        wrong = [name for name in named if not any(subject.endswith(" ".join(name.split())) for subject in series)]
+        self.assertEqual(wrong, [])
+        self.assertGreater(len(named), 4)
+
     def test_directories(self):
         """The README lists the directories that there are."""
         named = set(re.findall(r"`([\w/]+)/`", (ROOT / "README.md").read_text().split("\n## Layout\n")[1]))
