@@ -91,10 +91,12 @@ mutate() {
 	mutations=$cache/mutations/index
 	mkdir -p "${mutations%/*}"
 	GIT_INDEX_FILE=$mutations git -C "$linux" read-tree HEAD
+	# Another mutation may have changed the lines around it.
+	apply() { GIT_INDEX_FILE=$mutations git -C "$linux" apply --cached -C1 "$@"; }
+	# git writes the index once for all.
+	! apply "$top"/tests/mutations/*.patch || return 0
 	for patch in "$top"/tests/mutations/*.patch; do
-		# Another mutation may have changed the lines around it.
-		GIT_INDEX_FILE=$mutations git -C "$linux" apply --cached -C1 "$patch" ||
-			{ say "${patch#"$top/"} does not apply to the series any more: fix it"; bad=1; }
+		apply "$patch" || { say "${patch#"$top/"} does not apply to the series any more: fix it"; bad=1; }
 	done
 	return $bad
 }
