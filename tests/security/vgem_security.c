@@ -342,12 +342,12 @@ FIXTURE(limited) {
 
 /* What it makes without end: returns 0, or why it can't go on. */
 FIXTURE_VARIANT(limited) {
-	/* After so many it had its chance: they take more than the limit by far. */
+	/* After so many it had its chance: they take more than twice the limit. */
 	long most;
 	bool fences, pages, files;
 };
 
-FIXTURE_VARIANT_ADD(limited, fences) { .most = 8 * LIMIT / 400, .fences = true };
+FIXTURE_VARIANT_ADD(limited, fences) { .most = 3 * LIMIT / 400, .fences = true };
 FIXTURE_VARIANT_ADD(limited, buffers) { .most = 8 * LIMIT / 1000 };
 FIXTURE_VARIANT_ADD(limited, mapped_buffers) { .most = 4 * LIMIT / (64 * 4096), .pages = true };
 FIXTURE_VARIANT_ADD(limited, dmabufs) { .most = 8 * LIMIT / 1000, .files = true };
