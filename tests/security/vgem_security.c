@@ -342,7 +342,7 @@ FIXTURE(limited) {
 
 /* What it makes without end: returns 0, or why it can't go on. */
 FIXTURE_VARIANT(limited) {
-	/* After so many it had its chance: they take more than twice the limit. */
+	/* After so many it had its chance: they take more than the limit. */
 	long most;
 	bool fences, pages, files;
 };
