@@ -64,11 +64,13 @@ rust_of() {
 # The kernel with the series: sets `base`, the pristine tree's name, and `linux`,
 # a git repository whose work tree is what is built.
 kernel() {
-	local tip busy
+	local busy
 	base=$("$top/scripts/fetch")
 	linux=$cache/linux/$base
 	busy=$linux/.git/rustgem-busy
-	tip=$("$top/scripts/series" apply --linux "$linux")
+	# A script that this one calls builds the same.
+	[ -n "${RUSTGEM_TIP:-}" ] || RUSTGEM_TIP=$("$top/scripts/series" apply --linux "$linux")
+	export RUSTGEM_TIP
 	if [ -e "$busy" ]; then
 		# The last checkout was interrupted.
 		rm -f "$linux/.git/index.lock"
@@ -77,7 +79,7 @@ kernel() {
 	[ -z "$(git -C "$linux" status --porcelain)" ] ||
 		die "$linux was edited by hand, and is only there to be built: take the edits to \`make tree\`, then remove them"
 	touch "$busy"
-	git -C "$linux" checkout -q --detach "$tip"
+	git -C "$linux" checkout -q --detach "$RUSTGEM_TIP"
 	rm "$busy"
 }
 
