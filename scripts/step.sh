@@ -64,13 +64,19 @@ at_exit() {
 beside() {
 	set -m
 	(trap - EXIT; "$@") &
-	beside_pid=$!
+	beside+=($!)
 	set +m
-	at_exit "kill $beside_pid 2>/dev/null || true"
+	at_exit "kill $! 2>/dev/null || true"
 }
+beside=()
 
-# together: wait for it, and fail if it failed.
-together() { wait "$beside_pid" || die 'what ran beside this failed, for the reason above'; }
+# together: wait for all that run beside this script, and fail if one failed.
+together() {
+	local pid
+	for pid in "${beside[@]}"; do
+		wait "$pid" || die 'what ran beside this failed, for the reason above'
+	done
+}
 
 # step NAME COMMAND...: print what NAME is for, and run COMMAND with its output in a log. Report
 # every 15 s how far it is. If it fails, print the log's end.
