@@ -86,7 +86,7 @@ def page(igt, kselftests, problems, results, facts):
                      "kselftests that are expected to fail, and the kernel prints no warning except when C VGEM is unloaded.",
                      problems) +
              "<p>VGEM is a DRM device without hardware, which tests use to share buffers and fences. <code>make run</code> "
-             "runs the same tests on its driver in C and on its driver in Rust, which are loaded in turn in one kernel.</p>" +
+             "runs the same tests on its driver in C and on its driver in Rust, with the same kernel, in a virtual machine for each.</p>" +
              items(map(e, passed(igt, kselftests, results)))),
         ("What Rust does and C does not", items(list(better(igt, kselftests))) or "<p>Nothing in this run.</p>"),
         ("What is slower in Rust", (items(slow) or f"<p>No IGT subtest takes {SLOWER_SECONDS} s and "
