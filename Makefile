@@ -10,6 +10,8 @@ SECONDS ?= 60
 SEED ?=
 KERNEL ?= guest
 export RUSTGEM_CACHE
+# bash would count on from it.
+unexport SECONDS
 
 # `##@` begins a group of targets, and `##` describes one. The times come from docs/; those of the
 # parts of a target are added.
@@ -33,6 +35,7 @@ help: ## show this list
 	@echo '  SECONDS=N       how long the fuzzer runs on each driver: $(SECONDS)'
 	@echo '  SEED=N          repeat the random choices of a run of `make fuzz`, which prints its seed'
 	@echo '  SIGNOFF=1       sign off the commits of `make tree` and `make mails`; AUTHOR="NAME <MAIL>" of `make tree`'
+	@echo '  RUSTGEM_MIRROR=URL  a Debian mirror, if the lab finds none: for machines without apt'
 	@echo '  RUSTGEM_CACHE   directory of downloads, tools and builds: $(RUSTGEM_CACHE)'
 	@echo
 	@echo 'Times are for 2 cores without KVM. docs/ has the commit of each, and the time of builds where it was'
@@ -125,11 +128,11 @@ profile: ## print in which functions the instructions of a row of `make bench` a
 results: ## write the results of the last runs to the README and docs/, and report which are too old
 	@scripts/results take
 
-bare: ## run TARGETS="test run" in bare Debian roots, SUITES="bookworm trixie testing"
+bare: ## run TARGETS="test run" in bare Debian roots, SUITES="bookworm trixie testing"; as root
 	@$(if $(TARGETS),TARGETS="$(TARGETS)") scripts/bare $(SUITES)
 
 update: ## fetch the newest point release of the kernel
 	@scripts/fetch --update
 
 clean: ## remove builds and out/, and keep downloads and tools
-	rm -rf "$(RUSTGEM_CACHE)/build" "$(RUSTGEM_CACHE)/bisect" "$(RUSTGEM_CACHE)/mutations" out
+	@bash -euc '. scripts/lib.sh; lock; rm -rf "$$cache"/{build,bisect,mutations,c-results} out'

@@ -29,11 +29,21 @@ class Results(unittest.TestCase):
                   for name in re.findall(r"<!-- (\w+: \w+) -->\n(?:(?!<!--).*\n)+<!-- end -->\n", path.read_text())]
         tables = {f"results: {name}" for name in (*results.WRITES, "matrix", "bare", "fuzz", "bases")}
         lasts = {f"last: {name}" for name in results.DEPENDS if name not in ("bare", "bases", "matrix", "submit")}
-        self.assertEqual(sorted(blocks), sorted(tables | lasts | {"first: bare"}))
+        self.assertEqual(sorted(blocks), sorted(tables | lasts | {"first: bare", *(f"short: {name}" for name in results.SHORT)}))
         self.assertLessEqual(set(kept), set(results.DEPENDS))
         for name, result in kept.items():
             self.assertEqual(set(result) - {"note"}, set(RESULT), name)
         self.assertIn(f"\n- Base: Linux {kept['run']['kernel']}. ", (results.ROOT / "README.md").read_text())
+
+    def test_short(self):
+        """What a page says in short has the numbers of the table."""
+        kept = json.loads(results.KEPT.read_text())
+        for name in results.SHORT:
+            said = results.block("short", name, kept[name])
+            changed = kept[name] | {"lines": [line.replace(" 0.887 ", " 0.555 ").replace("35 %", "77 %") for line in kept[name]["lines"]]}
+            again = results.block("short", name, changed)
+            self.assertNotEqual(said, again)
+            self.assertTrue("0.555" in again or "77 %" in again, again)
 
     def test_block(self):
         page = "a\n<!-- last: test -->\nold\n<!-- end -->\n<!-- results: test -->\nold\n<!-- end -->\nb\n"
@@ -118,7 +128,7 @@ class Results(unittest.TestCase):
         with tempfile.TemporaryDirectory() as top, mock.patch.object(results, "ROOT", Path(top)):
             (results.ROOT / "out/run").mkdir(parents=True)
             (results.ROOT / "out/run/results.json").write_text(json.dumps({"kselftest": rows}))
-            self.assertEqual(list(results.run_lines())[2:], [f"| {title} | {test} of C | {test} of Rust |"
+            self.assertEqual(list(results.run_lines())[2:], [f"| `{test.split('.')[-1]}`: {title} | {test} of C | {test} of Rust |"
                                                              for test, (title, *_) in results.BETTER.items()])
 
     def test_submit(self):
