@@ -30,6 +30,7 @@ help: ## show this list
 	@echo 'Variables'
 	@echo '  KSRC=DIR        use your kernel tree, which is never modified, instead of fetching one; KREV=REV of it'
 	@echo '  LLVM=-22        use clang-22, not the clang that the lab would choose'
+	@echo '  ALL=1           run again in `make run` and `make test` what nothing has changed for'
 	@echo '  MEMORY=10G      memory of the guest'
 	@echo '  NAMES="A B"     run only these of `make mutations` or `make matrix`'
 	@echo '  SECONDS=N       how long the fuzzer runs on each driver: $(SECONDS)'

@@ -27,7 +27,7 @@ lock() {
 	echo $$ >"$cache/lock.pid"
 	: >"$cache/began"
 	# What a run that was killed had begun.
-	rm -rf "$cache"/new.*
+	rm -rf "$cache"/new.* "$cache"/linux/*/.git/objects/pack/tmp_*
 	export RUSTGEM_LOCKED=1
 }
 
@@ -54,6 +54,15 @@ toolchain() {
 	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$cache CCACHE_MAXSIZE=2G
 	export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=rustgem KBUILD_BUILD_HOST=rustgem
 	make_args=("LLVM=$LLVM" LOCALVERSION=)
+}
+
+# The clang that LLVM= of the kernel's make names.
+clang_of_kernel() {
+	case $LLVM in
+	-*) "clang$LLVM" "$@" ;;
+	*/) "${LLVM}clang" "$@" ;;
+	*) clang "$@" ;;
+	esac
 }
 
 # rust_of KERNEL: have rustc instrument the kernel KERNEL of scripts/build, if clang does.
@@ -128,7 +137,7 @@ finished() {
 	base=$("$top/scripts/fetch")
 	# shellcheck source=/dev/null
 	. "$cache/toolchain.env"
-	tools="$(rustc -V | cut -d' ' -f1,2), clang $("clang$LLVM" --version | sed -nE '1s/.*version ([0-9.]+).*/\1/p')"
+	tools="$(rustc -V | cut -d' ' -f1,2), clang $(clang_of_kernel --version | sed -nE '1s/.*version ([0-9.]+).*/\1/p')"
 	# The builds of its kernels are counted apart.
 	for file in "$cache"/log/{configure-*,*build*}.start; do
 		[ ! "$file" -nt "$cache/began" ] || built=$((built + $(cat "$cache/times/$(basename "$file" .start)")))

@@ -63,18 +63,25 @@ at_exit() {
 # beside COMMAND...: run COMMAND while this script goes on, up to `together`.
 beside() {
 	set -m
-	(trap - EXIT; "$@") &
+	# It may print where a terminal stops what does so in the background.
+	# shellcheck disable=SC2030
+	(trap - EXIT; trap '' TTOU; beside=(); "$@") &
+	# shellcheck disable=SC2031
 	beside+=($!)
 	set +m
-	at_exit "kill $! 2>/dev/null || true"
+	# shellcheck disable=SC2016
+	[ ${#beside[@]} != 1 ] || at_exit '[ ${#beside[@]} = 0 ] || kill "${beside[@]}" 2>/dev/null || true'
 }
 beside=()
 
-# together: wait for all that run beside this script, and fail if one failed.
+# together [ended]: wait for all that run beside this script, or only for those that have ended, and fail if
+# one failed.
 together() {
-	local pid
-	for pid in "${beside[@]}"; do
-		wait "$pid" || die 'what ran beside this failed, for the reason above'
+	local n
+	for n in "${!beside[@]}"; do
+		[ -z "${1:-}" ] || ! kill -0 "${beside[n]}" 2>/dev/null || continue
+		wait "${beside[n]}" || die 'what ran beside this failed, for the reason above'
+		unset "beside[n]"
 	done
 }
 
@@ -98,6 +105,7 @@ step() {
 	pid=$step_pid
 	set +m
 	while sleep 0.2; kill -0 $pid 2>/dev/null; do
+		together ended
 		if (( (SECONDS - start) % 15 == 14 )); then
 			say "  $name: $(progress "$name" $((SECONDS - start + 1)))"
 			sleep 1

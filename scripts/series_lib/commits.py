@@ -39,7 +39,8 @@ def build(series, scratch, signer=None):
     commits = aside.git("fast-export", "--reference-excluded-parents", "--reencode=no",
                         f"{base}..{ref}")
     # Into single objects: a pack for each run would pile up in the kernel's repository.
-    scratch.git("-c", f"fastimport.unpackLimit={len(commits)}", "fast-import", "--quiet", "--force",
+    scratch.git("fast-import", "--quiet", "--force", GIT_CONFIG_COUNT="1",
+                GIT_CONFIG_KEY_0="fastimport.unpackLimit", GIT_CONFIG_VALUE_0=str(len(commits)),
                 stdin=commits.replace(f"from {base}\n", f"from {scratch.base}\n", 1))
     return scratch.commit(ref)
 

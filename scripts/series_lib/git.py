@@ -61,7 +61,8 @@ class Repo:
         """(changes, message) of each commit in base..tip: what a series is, without who
         committed it, and when. The changes name both blobs of each file."""
         log = self.git("log", "--reverse", "--topo-order", "--no-color", "--raw", "--no-abbrev",
-                       "--no-renames", "--format=%x00%B%x00", f"{base}..{tip}").split("\0")
+                       "--no-renames", "--format=%x00%B%x00", f"{base}..{tip}", GIT_CONFIG_COUNT="1",
+                       GIT_CONFIG_KEY_0="core.quotePath", GIT_CONFIG_VALUE_0="true").split("\0")
         return [(sorted(changes.split("\n")), tidy(message))
                 for message, changes in zip(log[1::2], log[2::2])]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of what the lab's scripts do when something is wrong."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -123,8 +124,13 @@ class Lab(unittest.TestCase):
             main, other = pty.openpty()
             subprocess.run(["bash", "-c", code], env=self.env | env, stdout=other, stderr=other, stdin=subprocess.DEVNULL)
             os.close(other)
-            said = os.read(main, 10000).decode()
+            # A pty returns one write at a time, and an error at the end.
+            said = b""
+            with contextlib.suppress(OSError):
+                while part := os.read(main, 10000):
+                    said += part
             os.close(main)
+            said = said.decode()
             self.assertEqual("\x1b[1mrustgem:\x1b[0m hello" in said and "\x1b[31mno\x1b[0m" in said, color, said)
             self.assertEqual("\x1b" in said, color)
         self.assertEqual(self.lib("say hello", TERM="xterm")[1], "rustgem: hello\n")
@@ -173,22 +179,29 @@ class Lab(unittest.TestCase):
         status, out = self.lib("beside step two false; step one sleep 1; say between; together; say end")
         self.assertEqual(status, 1)
         self.assertIn("rustgem: two failed;", out)
-        self.assertIn("rustgem: between\nrustgem: what ran beside this failed", out)
+        self.assertIn("what ran beside this failed", out)
         self.assertNotIn("end\n", out)
+        # At once, not when all else is done.
+        started = time.monotonic()
+        status, out = self.lib("beside step two false; step one sleep 60")
+        self.assertEqual(status, 1)
+        self.assertLess(time.monotonic() - started, 30)
 
     def test_interrupt(self):
         """What a step started ends with the script, and what runs beside it, too."""
         pids = [self.dir / "a", self.dir / "b"]
         code = f"long() {{ sh -c 'echo $$ >{self.dir}/'$1'; sleep 100; :'; }}; beside step b long b; "
-        for end, sig in (("step a long a", signal.SIGINT), ("step a long a", signal.SIGTERM), ("sleep 1; die no", None)):
+        for end, sig in (("step a long a", signal.SIGINT), ("step a long a", signal.SIGTERM),
+                         (f"while [ ! -s {self.dir}/b ]; do sleep 0.1; done; die no", None)):
             script = subprocess.Popen(
                 ["bash", "-c", f". {SCRIPTS}/lib.sh; {code}{end}"],
                 env=self.env, stderr=subprocess.DEVNULL, start_new_session=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-            for pid in pids[sig is None:]:
-                while not (pid.exists() and pid.read_text()):
-                    time.sleep(0.05)
             if sig:
+                for pid in pids:
+                    while not (pid.exists() and pid.read_text()):
+                        self.assertIsNone(script.poll())
+                        time.sleep(0.05)
                 os.killpg(script.pid, sig)
             script.wait(timeout=60)
             for pid in pids[sig is None:]:
