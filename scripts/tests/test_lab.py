@@ -172,7 +172,7 @@ class Lab(unittest.TestCase):
             self.assertNotIn("Traceback", out)
 
     def test_beside(self):
-        """What runs beside a script goes on with it, and fails it at the end."""
+        """What runs beside a script goes on with it, and a failure there ends both."""
         status, out = self.lib("beside step two sleep 1; step one true; say between; together; say end")
         self.assertEqual((status, out.count("\n")), (0, 4), out)
         self.assertLess(out.index("between"), out.index("end"))
