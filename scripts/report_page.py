@@ -4,16 +4,20 @@
 from webpage import about, document, e, items, table, verdict
 
 DRIVERS = {"c": "C VGEM", "rust": "Rust VGEM"}
+SAMPLE = {"mockgpu": "rust_mockgpu"}
 # A test that takes this much longer in Rust is named as slower.
 SLOWER = 1.1
 SLOWER_SECONDS = 0.1
 
 
-def passed(igt, kselftests, results):
+def passed(igt, kselftests, mock, results):
     """What passed, in a line for each kind of test."""
     for head, rows in ("IGT subtests", igt), ("kselftests", kselftests):
         good = {d: sum(row[d]["status"] == "SUCCESS" for row in rows) for d in DRIVERS}
         yield f"Rust passes {good['rust']} of {len(rows)} {head}, and C passes {good['c']}."
+    if mock:
+        good = sum(row["mockgpu"]["status"] == "SUCCESS" for row in mock)
+        yield f"The sample driver, {SAMPLE['mockgpu']}, passes {good} of its {len(mock)} tests."
     for driver, name in DRIVERS.items():
         found = {"in the tests": results[driver]["splats"], "on unload": results[driver]["unload"]}
         yield f"Warnings of the kernel with {name}: " + ", ".join(f"{len(w)} {when}" for when, w in found.items()) + "."
@@ -39,7 +43,7 @@ def slower(igt):
             yield f"<span class=test>{e(row['test'])}</span>: C {c:.2f} s, Rust {rust:.2f} s"
 
 
-def bodies(rows):
+def bodies(rows, drivers):
     """The rows in a <tbody> for each program."""
     groups = {}
     for row in rows:
@@ -47,36 +51,39 @@ def bodies(rows):
         groups.setdefault(program, []).append((test, row))
     for program, group in groups.items():
         yield (f"<tbody data-name='{e(program.lower())}'><tr class=group>"
-               f"<th colspan=5 scope=rowgroup>{e(program)}</th></tr>")
+               f"<th colspan={1 + 2 * len(drivers)} scope=rowgroup>{e(program)}</th></tr>")
         for test, row in group:
             cells = ""
-            for driver in DRIVERS:
+            for driver in drivers:
                 result = row[driver]
                 kind = {"SUCCESS": "good", "SKIP": "known", "NOT RUN": "known"}.get(result["status"], "bad")
                 said = "".join(f"<br><small>{e(line)}</small>" for line in result["said"].splitlines())
                 time = f"{result['seconds']:.3f} s" if "seconds" in result else ""
                 cells += f"<td><span class={kind}>{e(result['status'])}</span>{said}</td><td class='number wide'>{time}</td>"
             fails = f"<br><small>expected to fail in C: {e(row['fails'])}</small>" if row.get("fails") else ""
-            noted = "" if {row[d]["status"] for d in DRIVERS} == {"SUCCESS"} else " class=noted"
+            noted = "" if {row[d]["status"] for d in drivers} == {"SUCCESS"} else " class=noted"
             yield f"<tr{noted}><td><span class=test>{e(test)}</span>{fails}</td>{cells}</tr>"
         yield "</tbody>"
 
 
-def tests(rows):
-    head = "<th>test</th>" + "".join(f"<th>{e(name)}</th><th class='number wide'>time</th>" for name in DRIVERS.values())
-    return table(head, "".join(bodies(rows)), "only tests that one of the drivers does not pass") if rows else ""
+def tests(rows, drivers=None, filtered="only tests that one of the drivers does not pass"):
+    drivers = drivers or DRIVERS
+    head = "<th>test</th>" + "".join(f"<th>{e(name)}</th><th class='number wide'>time</th>" for name in drivers.values())
+    return table(head, "".join(bodies(rows, drivers)), filtered) if rows else ""
 
 
 def logs(results):
     text = ""
-    for driver, name in DRIVERS.items():
+    for driver, name in (DRIVERS | SAMPLE).items():
         for key, when in ("splats", "in the tests"), ("unload", "while VGEM is unloaded"):
+            if driver not in results or (driver in SAMPLE and key == "unload"):
+                continue
             found = "".join(f"<pre>{e(splat)}</pre>" for splat in results[driver][key])
             text += f"<h3>{e(name)}, {when}</h3>{found or '<p>No warning.</p>'}"
     return text
 
 
-def page(igt, kselftests, problems, results, facts):
+def page(igt, kselftests, mock, problems, results, facts):
     slow = list(slower(igt))
     total = {d: sum(row[d].get("seconds", 0) for row in igt) for d in DRIVERS}
     note = (f"<p>All IGT subtests together: C {total['c']:.1f} s, Rust {total['rust']:.1f} s, in this run. "
@@ -87,12 +94,13 @@ def page(igt, kselftests, problems, results, facts):
                      problems) +
              "<p>VGEM is a DRM device without hardware, which tests use to share buffers and fences. <code>make run</code> "
              "runs the same tests on its driver in C and on its driver in Rust, with the same kernel, in a virtual machine for each.</p>" +
-             items(map(e, passed(igt, kselftests, results)))),
+             items(map(e, passed(igt, kselftests, mock, results)))),
         ("What Rust does and C does not", items(list(better(igt, kselftests))) or "<p>Nothing in this run.</p>"),
         ("What is slower in Rust", (items(slow) or f"<p>No IGT subtest takes {SLOWER_SECONDS} s and "
                                     f"{SLOWER - 1:.0%} longer in Rust.</p>") + note),
         ("IGT", tests(igt)),
         ("kselftest", tests(kselftests)),
+        ("The sample driver", tests(mock, SAMPLE, "only tests that it does not pass") or "<p>Not run.</p>"),
         ("Warnings of the kernel", logs(results)),
         ("Machine and versions", about({"kernel": results["rust"]["kernel"], **facts})),
     ])

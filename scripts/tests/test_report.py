@@ -48,7 +48,7 @@ GOOD = "1..2\nok 1 f.v.one\nok 2 f.two\n"
 
 class Report(unittest.TestCase):
     def run_report(self, c, rust, log="", names=LIST, taps=(GOOD, GOOD), fails="", unload=("", ""),
-                   c_log=""):
+                   c_log="", sample=None):
         """Runs it on results {test: result}, and returns its status, words and JSON."""
         with tempfile.TemporaryDirectory() as directory:
             top = Path(directory)
@@ -66,6 +66,13 @@ class Report(unittest.TestCase):
                         "tests": {name: {"result": result, "time": {"start": 1.0, "end": 2.5},
                                          "out": "Test requirement not met", "err": ""}
                                   for name, result in tests.items()}}))
+            if sample is not None:
+                result, log = sample
+                (top / "mockgpu").mkdir()
+                (top / "mockgpu" / "igt-sync.txt").write_text("igt@s@one\n")
+                (top / "mockgpu" / "igt-sync.json").write_text(json.dumps({"tests": {"igt@s@one": {"result": result}}}))
+                (top / "mockgpu" / "mockgpu_x.tap").write_text(GOOD)
+                (top / "mockgpu" / "dmesg.txt").write_text(log)
             words = io.StringIO()
             with mock.patch.object(sys, "argv", ["report", top, top, top, "rustc=1.2 <x>"]), \
                     contextlib.redirect_stdout(words):
@@ -185,8 +192,8 @@ class Report(unittest.TestCase):
     def test_readme(self):
         """What the README shows of the end is how it ends."""
         _, words, _ = self.run_report(self.BOTH, self.BOTH, taps=(TAP, GOOD), fails="vgem_x f.two why\n",
-                                      unload=("[ 9.0] Oops: 1\n", ""))
-        last = re.sub(r"\b[1-9]\d*\b", "N", "".join(words.splitlines(True)[-3:]))
+                                      unload=("[ 9.0] Oops: 1\n", ""), sample=("pass", ""))
+        last = re.sub(r"\b[1-9]\d*\b", "N", "".join(words.splitlines(True)[-4:]))
         self.assertIn(f"\n{last}rustgem: run: good, ", (SCRIPT.parent.parent / "README.md").read_text())
 
     def test_page(self):
@@ -198,7 +205,8 @@ class Report(unittest.TestCase):
                         unload=("[ 9.0] BUG: unable to handle page fault\n", ""))
         page = Page(self.page)
         self.assertEqual(list(page.sections), ["", "What Rust does and C does not", "What is slower in Rust", "IGT",
-                                               "kselftest", "Warnings of the kernel", "Machine and versions"])
+                                               "kselftest", "The sample driver", "Warnings of the kernel",
+                                               "Machine and versions"])
         for heading, words in (("", "Good: "), ("", "Rust passes 2 of 2 kselftests, and C passes 1."),
                                ("", "Warnings of the kernel with C VGEM: 0 in the tests, 1 on unload."),
                                ("What Rust does and C does not", "vgem_x f.twoC fails it: a <lock> is missing"),
@@ -219,6 +227,20 @@ class Report(unittest.TestCase):
         self.assertIn("a two: SUCCESS on C, FAIL on Rust", first)
         self.assertIn("the kernel's log of Rust VGEM has '[ 1.0] Oops: 1'", first)
         self.assertNotIn("Good: ", first)
+
+    def test_sample(self):
+        """The results of the sample count, and are on the page."""
+        status, words, _ = self.run_report(self.BOTH, self.BOTH, sample=("pass", ""))
+        self.assertEqual(status, 0)
+        self.assertIn("rust_mockgpu: IGT: 1 passed, 0 did not; kselftest: 2 passed, 0 did not\n", words)
+        page = Page(self.page)
+        self.assertIn("passes 3 of its 3 tests.", page.sections[""])
+        self.assertIn("f.two", page.sections["The sample driver"])
+        status, _, data = self.run_report(self.BOTH, self.BOTH, sample=("fail", "[ 1.0] Oops: 1\n"))
+        self.assertEqual(status, 1)
+        self.assertEqual(data["problems"], ["rust_mockgpu: igt s@one: FAIL: ",
+                                            "rust_mockgpu: the kernel's log has '[ 1.0] Oops: 1'"])
+        self.assertIn("Oops: 1", Page(self.page).sections["Warnings of the kernel"])
 
     def test_slower(self):
         def row(c, rust, status="SUCCESS"):
@@ -328,7 +350,7 @@ class Report(unittest.TestCase):
     def rust_alone(self, igt, taps, excused=None):
         result = {"tests": {name: {"status": status, "said": ""} for name, status in igt.items()},
                   "taps": {name: report.tap(output) for name, output in taps.items()}}
-        return report.rust_alone({"igt": ["a", "b"]}, result, excused or {})
+        return report.rust_alone({"igt": ["a", "b"]}, result, excused or {})[:2]
 
     def test_rust_alone(self):
         both = {"a": "SUCCESS", "b": "SUCCESS"}
