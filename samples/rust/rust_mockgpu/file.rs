@@ -86,7 +86,7 @@ impl File {
         };
 
         let queue = &file.inner().get_ref().queue;
-        let (fence, sync_file, _timeline) = lock_many_interruptible(buffers.resvs(), |guards| {
+        let sync_file = lock_many_interruptible(buffers.resvs(), |guards| {
             let mut slots = KVec::with_capacity(guards.len(), GFP_KERNEL)?;
             for (guard, write) in guards {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
@@ -113,31 +113,28 @@ impl File {
                 }
             };
 
+            // Others see the fence, so nothing fails, allocates or waits until the queue has the job.
             signalling(|| {
                 for (slot, usage) in slots {
                     slot.add(&fence, usage);
                 }
-            });
-            Ok((fence, sync_file, timeline))
-        })?;
-
-        // Others see the fence, so nothing fails, allocates or waits until the queue has the job.
-        signalling(|| {
-            for (syncobj, node, point) in signals {
-                match node {
-                    None => syncobj.replace_fence(Some(&fence)),
-                    // This does not fail, as the fence is no chain.
-                    Some(node) => drop(syncobj.add_point(node, &fence, point)),
+                for (syncobj, node, point) in signals {
+                    match node {
+                        None => syncobj.replace_fence(Some(&fence)),
+                        // This does not fail, as the fence is no chain.
+                        Some(node) => drop(syncobj.add_point(node, &fence, point)),
+                    }
                 }
-            }
-            let job = Job {
-                fence,
-                waits,
-                buffers,
-                duration,
-            };
-            Queue::push(queue, job);
-        });
+                let job = Job {
+                    fence,
+                    waits,
+                    buffers: buffers.clone(),
+                    duration,
+                };
+                Queue::push(queue, job);
+            });
+            Ok(sync_file)
+        })?;
 
         if let (Some(sync_file), Some(fd)) = (sync_file, fd) {
             args.sync_file = sync_file.install(fd);

@@ -27,14 +27,15 @@ pub(super) struct Job {
     pub(super) fence: DriverDmaFence,
     /// What it waits for before it is started.
     pub(super) waits: KVec<ARef<DmaFence>>,
-    pub(super) buffers: Pin<KBox<Buffers>>,
+    pub(super) buffers: Arc<Buffers>,
     pub(super) duration: time::Delta,
 }
 
 impl Job {
     fn finish(self, status: Result, cleanup: &OwnedQueue) {
         self.fence.signal(status);
-        cleanup.enqueue(self.buffers);
+        // Nobody else enqueues it.
+        let _ = cleanup.enqueue(self.buffers);
     }
 }
 
@@ -48,8 +49,8 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    pub(super) fn new(objects: KVec<(ARef<Object>, bool)>) -> Result<Pin<KBox<Self>>> {
-        KBox::pin_init(
+    pub(super) fn new(objects: KVec<(ARef<Object>, bool)>) -> Result<Arc<Self>> {
+        Arc::pin_init(
             pin_init!(Self {
                 work <- new_work!("mockgpu::Buffers"),
                 objects,
@@ -70,9 +71,9 @@ impl_has_work! {
 }
 
 impl WorkItem for Buffers {
-    type Pointer = Pin<KBox<Self>>;
+    type Pointer = Arc<Self>;
 
-    fn run(_this: Pin<KBox<Self>>) {
+    fn run(_this: Arc<Self>) {
         // Dropped, this puts the buffers.
     }
 }
