@@ -41,9 +41,6 @@ impl File {
         Ok(0)
     }
 
-    /// The most fences that a job waits for, with those of its buffers.
-    const MAX_WAITS: usize = 1024;
-
     /// Submits a job.
     pub(super) fn submit(_dev: &Device, args: &mut Submit, file: &DrmFile) -> Result<u32> {
         if args.flags & !SUBMIT_SYNC_FILE != 0 || args.pad != 0 {
@@ -53,7 +50,7 @@ impl File {
 
         // All that user space can get wrong comes first, and all that can fail comes before others
         // get to see the fence. What stays until the job has ended is charged to the client.
-        let mut waits = KVec::<ARef<DmaFence>>::with_capacity(Self::MAX_WAITS, GFP_KERNEL_ACCOUNT)?;
+        let mut waits = KVVec::<ARef<DmaFence>>::new();
         for sync in &read_list(args.waits, args.wait_count)? {
             waits.push(find_fence(file, sync)?, GFP_KERNEL_ACCOUNT)?;
         }
@@ -91,7 +88,7 @@ impl File {
             for (guard, write) in guards {
                 for (fence, _) in guard.iter(Usage::implicit(*write)) {
                     if !fence.is_signaled() {
-                        waits.push_within_capacity(fence.into())?;
+                        waits.push(fence.into(), GFP_KERNEL_ACCOUNT)?;
                     }
                 }
                 let usage = if *write { Usage::Write } else { Usage::Read };
@@ -113,7 +110,8 @@ impl File {
                 }
             };
 
-            // Others see the fence, so nothing fails, allocates or waits until the queue has the job.
+            // From here on others see the fence, so nothing may fail, allocate or wait until the queue
+            // has the job. That may end before this does, which needs the buffers to unlock them.
             signalling(|| {
                 for (slot, usage) in slots {
                     slot.add(&fence, usage);
@@ -131,7 +129,7 @@ impl File {
                     buffers: buffers.clone(),
                     duration,
                 };
-                Queue::push(queue, job);
+                Queue::push(queue, &timeline, job);
             });
             Ok(sync_file)
         })?;

@@ -26,7 +26,7 @@ type Wake = QueueWork<Queue>;
 pub(super) struct Job {
     pub(super) fence: DriverDmaFence,
     /// What it waits for before it is started.
-    pub(super) waits: KVec<ARef<DmaFence>>,
+    pub(super) waits: KVVec<ARef<DmaFence>>,
     pub(super) buffers: Arc<Buffers>,
     pub(super) duration: time::Delta,
 }
@@ -147,6 +147,7 @@ impl Engine {
     fn poll(&self, job: &Job) -> Option<Result> {
         match self.started?.elapsed() {
             elapsed if elapsed >= job.duration => Some(Ok(())),
+            // A real driver stops the hardware, as the buffers are put next.
             elapsed if elapsed >= TIMEOUT => Some(Err(ETIME)),
             _ => None,
         }
@@ -191,7 +192,7 @@ impl Queue {
     }
 
     /// Queues a job, whose fence was armed since [`timeline`](Self::timeline) was locked.
-    pub(super) fn push(this: &Arc<Self>, job: Job) {
+    pub(super) fn push(this: &Arc<Self>, _timeline: &DmaFenceCtx, job: Job) {
         // There is room, as nobody but the holder of the timeline takes it. If the item is pending
         // already, that will do.
         let _ = this.ring.lock().push_within_capacity(job);
@@ -229,6 +230,7 @@ impl Queue {
     pub(super) fn close(&self) {
         // Dropping the engine takes its callback off, and waits for its timer.
         let engine = self.engine.lock().take();
+        // A real driver stops the hardware before it ends this job.
         let job = engine.and_then(|engine| engine.job);
         let ring = core::mem::take(&mut *self.ring.lock());
 

@@ -57,8 +57,7 @@ pub(super) const MAX_COUNT: u32 = 64;
 /// ones of the file have ended and all fences to wait for are signaled, however they ended. It ends
 /// with `ECANCELED` if the file is closed.
 ///
-/// Fails with `EBUSY` if 64 jobs of the file wait behind the current one, with `EINVAL` if the job
-/// has more than 1024 fences to wait for, those of its buffers included, with `ENOENT` for a handle
+/// Fails with `EBUSY` if 64 jobs of the file wait behind the current one, with `ENOENT` for a handle
 /// that does not exist, and with `EINTR`.
 #[derive(FromBytes, IntoBytes)]
 #[repr(C)]

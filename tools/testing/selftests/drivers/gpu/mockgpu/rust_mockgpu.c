@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -933,6 +934,41 @@ TEST_F_TIMEOUT(mockgpu, transfer_is_interrupted, 120)
 	/* Else it proves nothing. */
 	EXPECT_LT(0, late);
 	EXPECT_EQ(before, timelines());
+}
+
+/*
+ * The callback of an eventfd has the last reference to a fence of sw_sync, whose lock is held while
+ * closing the timeline signals it.
+ */
+TEST_F(mockgpu, eventfd_has_last_reference)
+{
+	struct sw_sync_create_fence_data fence = { .value = 1 };
+	struct drm_syncobj_eventfd event = { .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	struct drm_syncobj_handle import = {
+		.flags = DRM_SYNCOBJ_FD_TO_HANDLE_FLAGS_IMPORT_SYNC_FILE,
+	};
+	struct drm_syncobj_destroy destroy = { };
+	uint64_t count = 0;
+	int timeline;
+
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	if (access(SYNC "sw_sync", R_OK | W_OK))
+		SKIP(return, "needs root, and a kernel with SW_SYNC");
+	timeline = open(SYNC "sw_sync", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, timeline);
+	ASSERT_EQ(0, do_ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &fence));
+	destroy.handle = syncobj_create(self->fd);
+	event.handle = destroy.handle;
+	import.handle = destroy.handle;
+	import.fd = fence.fence;
+	ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE, &import));
+	ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_EVENTFD, &event));
+	close(fence.fence);
+	ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_SYNCOBJ_DESTROY, &destroy));
+	close(timeline);
+	EXPECT_EQ(sizeof(count), read(event.fd, &count, sizeof(count)));
+	EXPECT_EQ(1, count);
+	close(event.fd);
 }
 
 /*
