@@ -1129,8 +1129,8 @@ TEST_F_TIMEOUT(mockgpu, memory_max, 300)
 	if (!pid) {
 		if (write_file("mockgpu/cgroup.procs", "0"))
 			_exit(1);
-		/* These would take 16 MB at least. */
-		for (i = 0; i < 32 * RING && ret >= 0; i++) {
+		/* More than fit. */
+		for (i = 0; i < 512 * RING && ret >= 0; i++) {
 			if (i % RING == 0) {
 				fd = open_gpu();
 				ret = fd;
