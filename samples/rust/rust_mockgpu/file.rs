@@ -110,8 +110,9 @@ impl File {
                 }
             };
 
-            // From here on others see the fence, so nothing may fail, allocate or wait until the queue
-            // has the job. That may end before this does, which needs the buffers to unlock them.
+            // From here on others see the fence, so nothing may fail, allocate or wait until the
+            // queue has the job. That may end before this does, which needs the buffers to unlock
+            // them.
             signalling(|| {
                 for (slot, usage) in slots {
                     slot.add(&fence, usage);

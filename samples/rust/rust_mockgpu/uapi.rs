@@ -57,8 +57,8 @@ pub(super) const MAX_COUNT: u32 = 64;
 /// ones of the file have ended and all fences to wait for are signaled, however they ended. It ends
 /// with `ECANCELED` if the file is closed.
 ///
-/// Fails with `EBUSY` if 64 jobs of the file wait behind the current one, with `ENOENT` for a handle
-/// that does not exist, and with `EINTR`.
+/// Fails with `EBUSY` if 64 jobs of the file wait behind the current one, with `ENOENT` for a
+/// handle that does not exist, and with `EINTR`.
 #[derive(FromBytes, IntoBytes)]
 #[repr(C)]
 pub(super) struct Submit {
