@@ -1111,6 +1111,7 @@ TEST_F_TIMEOUT(mockgpu, memory_max, 300)
 {
 	char top[] = "/tmp/mockgpu-XXXXXX", number[32];
 	struct mockgpu_submit arg = { .duration_ns = HANG };
+	struct rlimit files = { 1024, 1024 };
 	int pid, status = 0, fd = -1, ret = 0, i, jobs = 0;
 
 	/* A mount that nobody else sees, and that ends with this process. */
@@ -1127,7 +1128,8 @@ TEST_F_TIMEOUT(mockgpu, memory_max, 300)
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		if (write_file("mockgpu/cgroup.procs", "0"))
+		/* Memory is to be the limit, and not the number of files. */
+		if (setrlimit(RLIMIT_NOFILE, &files) || write_file("mockgpu/cgroup.procs", "0"))
 			_exit(1);
 		/* More than fit. */
 		for (i = 0; i < 512 * RING && ret >= 0; i++) {
