@@ -161,8 +161,10 @@ fn is_write(flags: u32) -> Result<bool> {
 
 /// Copies a list from user space.
 fn read_list<T: Clone + FromBytes + IntoBytes>(address: u64, count: u32) -> Result<KVec<T>> {
-    if count > MAX_COUNT {
-        return Err(EINVAL);
+    match count {
+        0 => return Ok(KVec::new()),
+        1..=MAX_COUNT => (),
+        _ => return Err(EINVAL),
     }
 
     // CAST: The count was limited above.

@@ -29,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/dma-buf.h>
 #include <linux/sync_file.h>
 
 #include "kselftest_harness.h"
@@ -969,6 +970,39 @@ TEST_F(mockgpu, eventfd_has_last_reference)
 	EXPECT_EQ(sizeof(count), read(event.fd, &count, sizeof(count)));
 	EXPECT_EQ(1, count);
 	close(event.fd);
+}
+
+/* A job waits for more fences than fit in two pages. */
+TEST_F_TIMEOUT(mockgpu, many_fences, 120)
+{
+	enum { FENCES = 1100 };
+	const struct rlimit files = { FENCES + 64, FENCES + 64 };
+	struct drm_prime_handle share = { .handle = self->handle, .flags = DRM_CLOEXEC | DRM_RDWR };
+	struct dma_buf_import_sync_file import = { .flags = DMA_BUF_SYNC_READ };
+	struct sw_sync_create_fence_data fence = { .value = 1 };
+	int lines[FENCES], job, i;
+
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	if (access(SYNC "sw_sync", R_OK | W_OK) || setrlimit(RLIMIT_NOFILE, &files))
+		SKIP(return, "needs root, and a kernel with SW_SYNC");
+	ASSERT_EQ(0, do_ioctl(self->fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &share));
+	for (i = 0; i < FENCES; i++) {
+		lines[i] = open(SYNC "sw_sync", O_RDWR | O_CLOEXEC);
+		ASSERT_LE(0, lines[i]);
+		ASSERT_EQ(0, do_ioctl(lines[i], SW_SYNC_IOC_CREATE_FENCE, &fence));
+		import.fd = fence.fence;
+		ASSERT_EQ(0, do_ioctl(share.fd, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &import));
+		close(fence.fence);
+	}
+	job = submit(self->fd, self->handle, MOCKGPU_BUFFER_WRITE, 0);
+	ASSERT_LE(0, job);
+	for (i = 0; i < FENCES; i++) {
+		EXPECT_FALSE(is_signaled(job));
+		close(lines[i]);
+	}
+	EXPECT_EQ(1, finish(job, NULL));
+	close(job);
+	close(share.fd);
 }
 
 /*
