@@ -51,7 +51,9 @@ toolchain() {
 	"$top/scripts/toolchain"
 	# shellcheck source=/dev/null
 	. "$cache/toolchain.env"
-	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$cache CCACHE_MAXSIZE=2G
+	# The kernel's build has the compiler list headers anyway: with that list, ccache need not run the
+	# preprocessor first.
+	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$cache CCACHE_MAXSIZE=2G CCACHE_DEPEND=1
 	export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=rustgem KBUILD_BUILD_HOST=rustgem
 	make_args=("LLVM=$LLVM" LOCALVERSION=)
 }
