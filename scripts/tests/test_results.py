@@ -56,7 +56,7 @@ class Results(unittest.TestCase):
                 f"({about})\n<!-- end -->\n")
         table = f"<!-- results: test -->\n| 1 |\n|---|\n\n{about}.\n<!-- end -->\n"
         self.assertEqual(results.written(page, {"test": RESULT}), f"a\n{last}{table}b\n")
-        self.assertEqual(results.written(page, {}).count("- **Last run**: no run has kept its time.\n"), 2)
+        self.assertEqual(results.written(page, {}).count("- **Last run**: its time was not recorded.\n"), 2)
         for change, said in (({"text": ""}, f"119 s, and 2 min for builds ({about})"),
                              ({"text": "", "built": 0, "note": "with x"}, f"119 s, with x ({about})"),
                              ({"time": 0}, f"it ended with `rustgem: 1 pass` ({about})"),
@@ -75,7 +75,7 @@ class Results(unittest.TestCase):
         page = "<!-- last: rt -->\n<!-- end -->\n<!-- last: lazy -->\n<!-- end -->\n"
         text = results.written(page, {"rt": RESULT | {"text": "", "built": 0}})
         self.assertIn("\n- **Last run, PREEMPT_RT**: 119 s (", text)
-        self.assertIn("\n- **Last run, PREEMPT_LAZY**: no run has kept its time.\n", text)
+        self.assertIn("\n- **Last run, PREEMPT_LAZY**: its time was not recorded.\n", text)
 
     def test_rows_with_commits(self):
         """Where each row has its commit, the line below names none."""
