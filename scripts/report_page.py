@@ -23,14 +23,19 @@ def passed(igt, kselftests, mock, results):
         yield f"Warnings of the kernel with {name}: " + ", ".join(f"{len(w)} {when}" for when, w in found.items()) + "."
 
 
+def short(said):
+    """One line of what a test reported: the first that is no failed assertion, if there is one."""
+    lines = said.splitlines()
+    return next((line for line in lines if not line.startswith("Expected ")), lines[0])
+
+
 def better(igt, kselftests):
-    """The tests that only Rust passes: why C fails, and the first line that each reported."""
+    """The tests that only Rust passes: why C fails, and a line that each reported."""
     for row in igt + kselftests:
         if row["rust"]["status"] == "SUCCESS" != row["c"]["status"]:
             lines = [f"<span class=test>{e(row['test'])}</span>"]
             lines += [f"C fails it: {e(row['fails'])}"] if row.get("fails") else []
-            lines += [f"<small>{e(name)}: {e(row[d]['said'].splitlines()[0])}</small>"
-                      for d, name in DRIVERS.items() if row[d]["said"]]
+            lines += [f"<small>{e(name)}: {e(short(row[d]['said']))}</small>" for d, name in DRIVERS.items() if row[d]["said"]]
             yield "<br>".join(lines)
 
 
@@ -43,7 +48,7 @@ def slower(igt):
             yield f"<span class=test>{e(row['test'])}</span>: C {c:.2f} s, Rust {rust:.2f} s"
 
 
-def bodies(rows, drivers):
+def bodies(rows, drivers, timed):
     """The rows in a <tbody> for each program."""
     groups = {}
     for row in rows:
@@ -51,15 +56,17 @@ def bodies(rows, drivers):
         groups.setdefault(program, []).append((test, row))
     for program, group in groups.items():
         yield (f"<tbody data-name='{e(program.lower())}'><tr class=group>"
-               f"<th colspan={1 + 2 * len(drivers)} scope=rowgroup>{e(program)}</th></tr>")
+               f"<th colspan={1 + (1 + timed) * len(drivers)} scope=rowgroup>{e(program)}</th></tr>")
         for test, row in group:
             cells = ""
             for driver in drivers:
                 result = row[driver]
                 kind = {"SUCCESS": "good", "SKIP": "known", "NOT RUN": "known"}.get(result["status"], "bad")
                 said = "".join(f"<br><small>{e(line)}</small>" for line in result["said"].splitlines())
-                time = f"{result['seconds']:.3f} s" if "seconds" in result else ""
-                cells += f"<td><span class={kind}>{e(result['status'])}</span>{said}</td><td class='number wide'>{time}</td>"
+                cells += f"<td><span class={kind}>{e(result['status'])}</span>{said}</td>"
+                if timed:
+                    time = f"{result['seconds']:.3f} s" if "seconds" in result else ""
+                    cells += f"<td class='number wide'>{time}</td>"
             fails = f"<br><small>expected to fail in C: {e(row['fails'])}</small>" if row.get("fails") else ""
             noted = "" if {row[d]["status"] for d in drivers} == {"SUCCESS"} else " class=noted"
             yield f"<tr{noted}><td><span class=test>{e(test)}</span>{fails}</td>{cells}</tr>"
@@ -68,8 +75,10 @@ def bodies(rows, drivers):
 
 def tests(rows, drivers=None, filtered="only tests that one of the drivers does not pass"):
     drivers = drivers or DRIVERS
-    head = "<th>test</th>" + "".join(f"<th>{e(name)}</th><th class='number wide'>time</th>" for name in drivers.values())
-    return table(head, "".join(bodies(rows, drivers)), filtered) if rows else ""
+    timed = any("seconds" in row[d] for row in rows for d in drivers)
+    time = "<th class='number wide'>time</th>" if timed else ""
+    head = "<th>test</th>" + "".join(f"<th>{e(name)}</th>{time}" for name in drivers.values())
+    return table(head, "".join(bodies(rows, drivers, timed)), filtered) if rows else ""
 
 
 def logs(results):
@@ -80,6 +89,8 @@ def logs(results):
                 continue
             found = "".join(f"<pre>{e(splat)}</pre>" for splat in results[driver][key])
             text += f"<h3>{e(name)}, {when}</h3>{found or '<p>No warning.</p>'}"
+    if "SOFTLOCKUP" in text:
+        text += "<p>In a line “Tainted”, SOFTLOCKUP comes from sw_sync, which tests use: it may stop others from making progress.</p>"
     return text
 
 
@@ -90,7 +101,7 @@ def page(igt, kselftests, mock, problems, results, facts):
             "Most of it is waiting; <code>make bench</code> measures what each call costs.</p>")
     return document("VGEM in C and in Rust", [
         ("", verdict("Good: Rust passes every IGT subtest that C passes and every kselftest, C fails exactly the "
-                     "kselftests that are expected to fail, and the kernel prints no warning except when C VGEM is unloaded.",
+                     "kselftests that are expected to fail, and the kernel prints no warning except when C VGEM is unloaded, which crashes it.",
                      problems) +
              "<p>VGEM is a DRM device without hardware, which tests use to share buffers and fences. <code>make run</code> "
              "runs the same tests on its driver in C and on its driver in Rust, with the same kernel, in a virtual machine for each.</p>" +

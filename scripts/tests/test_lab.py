@@ -289,7 +289,7 @@ class Lab(unittest.TestCase):
     def test_no_root_no_tools(self):
         """One message names all packages, those of the kernel's toolchain as well."""
         out = self.without_root("apt-get", "apt-cache", "dpkg")
-        self.assertRegex(out, r"as root, run: apt-get update && apt-get install .*qemu-system-x86")
+        self.assertRegex(out, r"run this, .* sudo sh -c 'apt-get update && apt-get install .*qemu-system-x86")
         self.assertRegex(out, r"apt-get install .*\bflex\b")
         self.assertEqual(out.count("\n"), 1, out)
 

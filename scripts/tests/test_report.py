@@ -184,7 +184,7 @@ class Report(unittest.TestCase):
                                               fails="vgem_x\tf.two\ta <lock> is missing\n")
         self.assertEqual(status, 0, words)
         self.assertRegex(words, r"vgem_x f.two +FAIL +SUCCESS\n  C VGEM: Expected 0 \(0\) == both \(7\)\n")
-        self.assertTrue(words.endswith("2 passed, 0 failed, 0 skipped, and C fails 1 of them\n"
+        self.assertTrue(words.endswith("2 passed, 0 failed, 0 skipped; C fails 1 of them, as expected\n"
                                        "warnings of the kernel: 0 with C VGEM, 0 with Rust VGEM\n"))
         self.assertEqual(data["kselftest"][0]["c"]["said"], "of 9 rounds, none")
         self.assertIn("a &lt;lock&gt; is missing", self.page)
@@ -232,7 +232,7 @@ class Report(unittest.TestCase):
         """The results of the sample count, and are on the page."""
         status, words, _ = self.run_report(self.BOTH, self.BOTH, sample=("pass", ""))
         self.assertEqual(status, 0)
-        self.assertIn("rust_mockgpu: IGT: 1 passed, 0 did not; kselftest: 2 passed, 0 did not\n", words)
+        self.assertIn("rust_mockgpu: IGT: 1 passed, 0 failed or skipped; kselftest: 2 passed, 0 failed or skipped\n", words)
         page = Page(self.page)
         self.assertIn("passes 3 of its 3 tests.", page.sections[""])
         self.assertIn("f.two", page.sections["The sample driver"])
@@ -293,6 +293,7 @@ class Report(unittest.TestCase):
         self.assertRegex(words, r"vgem_x f.two +CRASH +SUCCESS")
         self.assertIn("unable to handle page fault", self.page)
         self.assertIn("unable to handle page fault", data["unload"]["c"][0])
+        self.assertIn("warnings of the kernel: 1 with C VGEM, as its last test crashes the kernel, 0 with Rust", words)
         crash = "1..2\n#  RUN           f.v.one ...\n"
         self.assertEqual(self.run_report(self.BOTH, self.BOTH, taps=(crash, GOOD), fails=fails)[0], 1)
 
@@ -356,19 +357,19 @@ class Report(unittest.TestCase):
         both = {"a": "SUCCESS", "b": "SUCCESS"}
         lines, problems = self.rust_alone(both, {"v": GOOD})
         self.assertEqual((lines, problems),
-                         (["IGT: 2 passed, 0 did not", "kselftest: 2 passed, 0 did not"], []))
+                         (["IGT: 2 passed, 0 failed or skipped", "kselftest: 2 passed, 0 failed or skipped"], []))
         for igt, taps in (({"a": "SUCCESS"}, {"v": GOOD}), (both, {}), (both, {"v": TAP}),
                           (both, {"v": "1..2\nok 1 f.v.one\n"}), (both | {"b": "SKIP"}, {"v": GOOD}),
                           (both, {"v": ""}), (both, {"v": GOOD.replace("two", "two # SKIP why")})):
             self.assertTrue(self.rust_alone(igt, taps)[1], (igt, taps))
         lines, problems = self.rust_alone(both, {"v": TAP}, {"v f.two": "why"})
         self.assertEqual(problems, [])
-        self.assertEqual(lines[1:], ["kselftest: 1 passed, 0 did not",
+        self.assertEqual(lines[1:], ["kselftest: 1 passed, 0 failed or skipped",
                                      "  v f.two: FAIL, which does not count: why"])
         self.assertTrue(self.rust_alone(both, {"v": GOOD}, {"v f.gone": "why"})[1])
         lines, problems = self.rust_alone(both | {"b": "FAIL"}, {"v": GOOD}, {"igt b": "why"})
         self.assertEqual(problems, [])
-        self.assertEqual(lines, ["IGT: 1 passed, 0 did not", "kselftest: 2 passed, 0 did not",
+        self.assertEqual(lines, ["IGT: 1 passed, 0 failed or skipped", "kselftest: 2 passed, 0 failed or skipped",
                                  "  igt b: FAIL, which does not count: why"])
 
     def test_list(self):

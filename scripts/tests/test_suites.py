@@ -12,10 +12,10 @@ SUITES = TOP / "scripts/suites"
 
 
 class Suites(unittest.TestCase):
-    def count(self, suites, *names):
+    def count(self, suites, *names, more=()):
         with tempfile.NamedTemporaryFile("w", suffix=".json") as results:
-            json.dump({"sub_groups": [{"name": name, "test_cases": [{"status": s} for s in cases]}
-                                      for name, cases in suites.items()]}, results)
+            json.dump({"sub_groups": [{"name": name, "test_cases": [{"status": s} for s in cases], "sub_groups": []}
+                                      for name, cases in suites.items()] + list(more)}, results)
             results.flush()
             return subprocess.run([SUITES, results.name, *names], text=True, capture_output=True, check=False)
 
@@ -28,6 +28,11 @@ class Suites(unittest.TestCase):
         done = self.count(suites)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(done.stdout, f"1 fail, {len(suites)} pass, 1 skip\n")
+
+    def test_counts_each_parameter(self):
+        parameters = {"name": "a_test", "test_cases": [{"status": "PASS"}, {"status": "FAIL"}], "sub_groups": []}
+        suite = {"name": "a", "test_cases": [{"status": "PASS"}], "sub_groups": [parameters]}
+        self.assertEqual(self.count({}, "a", more=[suite]).stdout, "1 fail, 2 pass\n")
 
     def test_suite_that_did_not_run(self):
         done = self.count(self.expected() | {"rust_dma_resv": []})
