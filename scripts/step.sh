@@ -47,7 +47,7 @@ progress() {
 	# A guest reports what it does now in lines of the lab.
 	line=$(grep -a '^rustgem: ' "$cache/log/$name.log" | tail -n 1 | cut -c10- || true)
 	# What virtme-ng misses in a small root is no fault.
-	[ -n "$line" ] || line=$(grep -av "virtme-ng-init: WARNING" "$cache/log/$name.log" | tail -n 1)
+	[ -n "$line" ] || line=$(grep -av "virtme-ng-init: WARNING" "$cache/log/$name.log" | tail -n 1 || true)
 	line=$(tr -cd '[:print:]' <<<"$line" | cut -c1-60)
 	echo "$so_far${line:+: $line}"
 }

@@ -113,6 +113,8 @@ class Lab(unittest.TestCase):
         code = r"printf 'rustgem: vgem_uapi on rust\r\n[ 1.0] x\n' >$cache/log/guest.log; progress guest 130"
         self.assertEqual(self.lib(code), (0, "2 min: vgem_uapi on rust\n"))
         self.assertEqual(self.lib('> "$cache/log/apply.log"; progress apply 15'), (0, "15 s\n"))
+        code = r"printf 'booting\nvirtme-ng-init: WARNING: failed to run: x\n' >$cache/log/guest.log; progress guest 15"
+        self.assertEqual(self.lib(code), (0, "15 s: booting\n"))
         code = 'mkdir -p "$cache/times"; echo 20 >"$cache/times/apply"; > "$cache/log/apply.log"; progress apply '
         self.assertEqual(self.lib(code + "15")[1], "15 s of about 20 s\n")
         self.assertEqual(self.lib(code + "30")[1], "30 s, longer than the last time, 20 s\n")
