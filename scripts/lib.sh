@@ -52,7 +52,7 @@ toolchain() {
 	# shellcheck source=/dev/null
 	. "$cache/toolchain.env"
 	# The kernel's build has the compiler list headers anyway: with that list, ccache need not run the
-	# preprocessor first.
+	# preprocessor first. The list lacks system headers, which only the host's tools include.
 	export CCACHE_DIR=$cache/ccache CCACHE_BASEDIR=$cache CCACHE_MAXSIZE=2G CCACHE_DEPEND=1
 	export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=rustgem KBUILD_BUILD_HOST=rustgem
 	make_args=("LLVM=$LLVM" LOCALVERSION=)

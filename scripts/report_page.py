@@ -90,7 +90,7 @@ def logs(results):
             found = "".join(f"<pre>{e(splat)}</pre>" for splat in results[driver][key])
             text += f"<h3>{e(name)}, {when}</h3>{found or '<p>No warning.</p>'}"
     if "SOFTLOCKUP" in text:
-        text += "<p>In a line “Tainted”, SOFTLOCKUP comes from sw_sync, which tests use: it may stop others from making progress.</p>"
+        text += "<p>In a line “Tainted”, sw_sync, which tests use, sets SOFTLOCKUP. Only a warning that names a soft lockup is one.</p>"
     return text
 
 

@@ -253,15 +253,10 @@ class Compare(Case):
 
     def test_worse(self):
         a = self.results("a", 80)
-        self.assertEqual(self.run_script(compare, a, self.results("b", 80.9))[0], 0)
-        status, said = self.run_script(compare, a, self.results("b", 81.1))
+        self.assertEqual(self.run_script(compare, a, self.results("b", 80.7))[0], 0)
+        status, said = self.run_script(compare, a, self.results("b", 81))
         self.assertEqual(status, 1)
         self.assertIn("rustgem: worse: instructions: fast", said)
-
-    def test_worse_than_c(self):
-        a = self.results("a", 200)
-        self.assertEqual(self.run_script(compare, a, self.results("b", 201.9))[0], 0)
-        self.assertEqual(self.run_script(compare, a, self.results("b", 202.1))[0], 1)
 
     def test_only_instructions_fail(self):
         self.assertEqual(self.run_script(compare, self.results("a", 80, "time"),

@@ -216,8 +216,21 @@ class Report(unittest.TestCase):
             self.assertIn(words, page.sections[heading])
         # What a filter keeps, with scripts; all is there without them.
         self.assertEqual([kind for heading, kind in page.rows if heading == "IGT"], [None, "group", None, "noted"])
+        # A time only where there is one.
+        self.assertEqual([page.sections[heading].count("time") for heading in ("IGT", "kselftest")], [2, 0])
+        self.assertNotIn("sw_sync", self.page)
         self.assertIn("width=device-width", self.page)
         self.assertEqual(self.page.count("data-filter="), 2)
+
+    def test_page_says_what_tests_said(self):
+        """A line that is no failed assertion, if there is one, and what SOFTLOCKUP is."""
+        for words, line in (("Expected 0 == 1\n# x.c:2:two:it took 9 s", "it took 9 s"), ("Expected 0 == 1", "Expected 0 == 1")):
+            fail = f"1..2\nok 1 f.v.one\n#  RUN           f.two ...\n# x.c:1:two:{words}\nnot ok 2 f.two\n"
+            self.run_report(self.BOTH, self.BOTH, taps=(fail, GOOD), fails="vgem_x f.two why\n",
+                            unload=("[ 9.0] Oops: 1\n[ 9.1] Tainted: [L]=SOFTLOCKUP\n", ""))
+            page = Page(self.page)
+            self.assertIn(f"C VGEM: {line}", page.sections["What Rust does and C does not"])
+            self.assertIn("sw_sync, which tests use, sets SOFTLOCKUP", page.sections["Warnings of the kernel"])
 
     def test_page_if_bad(self):
         """What is wrong is the first thing on the page."""
