@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 
-.PHONY: help run world soak test check bisect debug kcsan kmsan preempt faults mutations matrix bench bench-count bench-compare profile fuzz kunitconfigs bare results series mails tree refresh update clean
+.PHONY: help run world soak test check bisect debug kcsan kmsan preempt inlined faults mutations matrix bench bench-count bench-compare profile fuzz kunitconfigs bare results series mails tree refresh update clean
 .DEFAULT_GOAL := help
 
 RUSTGEM_CACHE ?= $(HOME)/.cache/rustgem
@@ -93,6 +93,9 @@ preempt: ## the same, with PREEMPT_RT and PREEMPT_LAZY; then suspend with a pend
 	@scripts/debug rt "$(SECONDS)" $(SEED)
 	@scripts/debug lazy "$(SECONDS)" $(SEED)
 	@scripts/suspend rt
+
+inlined: ## the same, with C helpers inlined into Rust
+	@scripts/debug inlined "$(SECONDS)" $(SEED)
 
 faults: ## make each allocation fail in turn, and check for leaks and wrong errors
 	@scripts/faults

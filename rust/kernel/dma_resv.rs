@@ -77,7 +77,8 @@ pub use self::iter::DmaResvIter;
 mod many;
 pub use self::many::{
     lock_many,
-    lock_many_interruptible, //
+    lock_many_interruptible,
+    ManyGuard, //
 };
 
 mod wait;
@@ -317,8 +318,8 @@ impl PinnedDrop for DmaResv {
 /// A leaked guard leaves the object locked for good. The thread must not exit then: as with any
 /// mutex, others that wait for the lock look at the task that holds it, which would be freed.
 /// Lockdep reports a thread that exits with a lock held, and an object that is freed while it is
-/// locked. Dropping the last reference to a locked GEM shmem object waits forever. Only with
-/// [`lock_many()`], leaked guards are unlocked in the end.
+/// locked. Dropping the last reference to a locked GEM shmem object waits forever. Only the guards
+/// of [`lock_many()`] can't be leaked.
 ///
 /// # Context
 ///

@@ -4,7 +4,9 @@
 
 use super::{
     DmaResv,
-    DmaResvGuard, //
+    DmaResvGuard,
+    DmaResvSlot,
+    DmaResvSlots, //
 };
 use crate::{
     bindings,
@@ -15,7 +17,10 @@ use crate::{
         Opaque, //
     },
 };
-use core::ptr;
+use core::{
+    ops::Deref,
+    ptr, //
+};
 
 /// A context to lock several reservation objects with.
 ///
@@ -23,15 +28,14 @@ use core::ptr;
 ///
 /// - `inner` is an initialized `struct ww_acquire_ctx` of `reservation_ww_class`, of the present
 ///   thread.
-/// - Each object that is locked with `inner` has a guard, or is in `resvs`.
+/// - Each object that is locked with `inner` has a [`ManyGuard`].
 #[pin_data(PinnedDrop)]
-struct AcquireCtx<'r> {
+struct AcquireCtx {
     #[pin]
     inner: Opaque<bindings::ww_acquire_ctx>,
-    resvs: KVVec<&'r DmaResv>,
 }
 
-impl<'r> AcquireCtx<'r> {
+impl AcquireCtx {
     fn new() -> impl PinInit<Self> {
         // INVARIANT: `ww_acquire_init()` initializes `inner`, and nothing is locked yet.
         pin_init!(Self {
@@ -41,12 +45,11 @@ impl<'r> AcquireCtx<'r> {
                     bindings::ww_acquire_init(slot, &raw mut bindings::reservation_ww_class)
                 }
             }),
-            resvs: KVVec::new(),
         })
     }
 
     /// After an [`EDEADLK`], all that is locked has to be unlocked, and the same object locked.
-    fn lock(&self, resv: &'r DmaResv, intr: bool) -> Result<DmaResvGuard<'r>> {
+    fn lock<'r>(&self, resv: &'r DmaResv, intr: bool) -> Result<ManyGuard<'r>> {
         // SAFETY: By the type invariants, `resv.as_raw()` and `inner` are valid, are of the same
         // class, and this is the thread of `inner`. If it is locked, the owner lives, as in
         // `DmaResv::lock()`.
@@ -58,31 +61,55 @@ impl<'r> AcquireCtx<'r> {
             }
         })?;
 
-        // INVARIANT: The lock was just taken.
-        Ok(DmaResvGuard {
+        // INVARIANT: The lock was just taken. Only `lock_many_raw()` calls this, and it drops the
+        // guards before `self`.
+        Ok(ManyGuard(DmaResvGuard {
             resv,
             _not_send: NotThreadSafe,
-        })
+        }))
     }
 }
 
 #[pinned_drop]
-impl PinnedDrop for AcquireCtx<'_> {
+impl PinnedDrop for AcquireCtx {
     fn drop(self: Pin<&mut Self>) {
-        for resv in &self.resvs {
-            // SAFETY: By the type invariant, `resv.as_raw()` is valid.
-            let ctx = unsafe { bindings::dma_resv_locking_ctx(resv.as_raw()) };
-
-            // The guards are gone, so one of them was leaked. Nobody else sets this context.
-            if ptr::eq(ctx, self.inner.get()) {
-                // SAFETY: It is valid, and it was locked with `inner`, i.e. by this thread.
-                unsafe { bindings::dma_resv_unlock(resv.as_raw()) };
-            }
-        }
-
         // SAFETY: By the type invariants, `inner` is initialized, this is its thread, and nothing
-        // is locked with it any more.
+        // is locked with it, as the guards were dropped before.
         unsafe { bindings::ww_acquire_fini(self.inner.get()) };
+    }
+}
+
+/// The lock of an object that [`lock_many()`] has locked.
+///
+/// A [`DmaResvGuard`] that can't be leaked: nothing else makes a `ManyGuard` that could take its
+/// place, and the guard in it can't be borrowed mutably.
+///
+/// # Invariants
+///
+/// It is dropped before the context that it was locked with.
+pub struct ManyGuard<'a>(DmaResvGuard<'a>);
+
+impl ManyGuard<'_> {
+    /// Reserves slots for `n` fences. See [`DmaResvGuard::reserve`].
+    #[inline]
+    pub fn reserve(&mut self, n: u32) -> Result<DmaResvSlots<'_>> {
+        self.0.reserve(n)
+    }
+
+    /// Reserves a slot for one fence. See [`DmaResvGuard::reserve_one`].
+    #[inline]
+    pub fn reserve_one(&mut self) -> Result<DmaResvSlot<'_>> {
+        self.0.reserve_one()
+    }
+}
+
+// No `DerefMut`: another `DmaResvGuard` could take its place, and it could be leaked.
+impl<'a> Deref for ManyGuard<'a> {
+    type Target = DmaResvGuard<'a>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -95,8 +122,7 @@ impl PinnedDrop for AcquireCtx<'_> {
 ///
 /// The guards are in the order of `resvs`, each with what came with the object. An object that
 /// comes again, also as that of another GEM object, is ignored, and so is what comes with it. So
-/// yield the objects that are written to first. Everything is unlocked when this returns, also if a
-/// guard was leaked.
+/// yield the objects that are written to first. Everything is unlocked when this returns.
 ///
 /// `resvs` is iterated over again each time that there is contention, so it has to yield the same.
 /// The caller limits how many there are.
@@ -159,7 +185,7 @@ impl PinnedDrop for AcquireCtx<'_> {
 #[inline]
 pub fn lock_many<'r, D, R>(
     resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
-    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+    f: impl for<'c> FnOnce(&mut [(ManyGuard<'c>, D)]) -> Result<R>,
 ) -> Result<R> {
     lock_many_raw(false, resvs, f)
 }
@@ -174,7 +200,7 @@ pub fn lock_many<'r, D, R>(
 #[inline]
 pub fn lock_many_interruptible<'r, D, R>(
     resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
-    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+    f: impl for<'c> FnOnce(&mut [(ManyGuard<'c>, D)]) -> Result<R>,
 ) -> Result<R> {
     lock_many_raw(true, resvs, f)
 }
@@ -182,10 +208,10 @@ pub fn lock_many_interruptible<'r, D, R>(
 fn lock_many_raw<'r, D, R>(
     intr: bool,
     resvs: impl Iterator<Item = (&'r DmaResv, D)> + Clone,
-    f: impl for<'c> FnOnce(&mut [(DmaResvGuard<'c>, D)]) -> Result<R>,
+    f: impl for<'c> FnOnce(&mut [(ManyGuard<'c>, D)]) -> Result<R>,
 ) -> Result<R> {
     pin_init::stack_pin_init!(let ctx = AcquireCtx::new());
-    // Dropped before `ctx`, which then finds the objects of guards that were leaked.
+    // Dropped before `ctx`.
     let mut guards = KVVec::with_capacity(resvs.size_hint().0, GFP_KERNEL)?;
     let mut contended = None;
 
@@ -217,15 +243,9 @@ fn lock_many_raw<'r, D, R>(
         guards.clear();
     }
 
-    // INVARIANT: Nobody but `f` can leak a guard, and these are all.
-    let mut locked = KVVec::with_capacity(guards.len(), GFP_KERNEL)?;
-    for (guard, _) in &guards {
-        locked.push(guard.resv, GFP_KERNEL)?;
-    }
-    *ctx.as_mut().project().resvs = locked;
-
     // SAFETY: `inner` is initialized, and nothing more is locked with it.
     unsafe { bindings::ww_acquire_done(ctx.inner.get()) };
 
+    // As `f` takes guards of any lifetime, it can't exchange them for those of another call.
     f(&mut guards)
 }

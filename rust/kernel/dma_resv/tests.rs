@@ -29,10 +29,7 @@ use crate::{
     },
     workqueue, //
 };
-use core::{
-    array,
-    mem, //
-};
+use core::array;
 
 const ALL: [Usage; 4] = [Usage::Kernel, Usage::Write, Usage::Read, Usage::Bookkeep];
 
@@ -466,7 +463,7 @@ mod suite {
         let [a, b, c] = &resvs;
         let named: [(&DmaResv, _); 6] = [(b, 0), (a, 1), (b, 2), (c, 3), (a, 4), (c, 5)];
 
-        let check = |guards: &mut [(DmaResvGuard<'_>, i32)]| {
+        let check = |guards: &mut [(ManyGuard<'_>, i32)]| {
             Ok(guards.len() == 3
                 && guards.iter().zip([(b, 0), (a, 1), (c, 3)]).all(
                     |((guard, data), (resv, first))| {
@@ -487,38 +484,6 @@ mod suite {
         let e = lock_many(named.iter().copied(), |_| Err::<(), _>(ENODEV)).err();
         assert!(e == Some(ENODEV));
         assert!(resvs.iter().all(|resv| !resv.is_locked()));
-
-        Ok(())
-    }
-
-    /// The object of a guard that was leaked is unlocked, and so is that of the guard in its place.
-    #[test]
-    fn lock_many_unlocks_leaked() -> Result {
-        let [a, b, c] = [
-            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-            KBox::pin_init(DmaResv::new(), GFP_KERNEL)?,
-        ];
-
-        let locked = lock_many([(&*a, ()), (&*b, ())].into_iter(), |guards| {
-            // SAFETY: It is initialized, and there until the test ends.
-            let c: &'static DmaResv = unsafe { DmaResv::from_raw(c.as_raw()) };
-            // Lockdep would report a lock that may wait.
-            //
-            // SAFETY: The lock is initialized.
-            let locked =
-                unsafe { bindings::ww_mutex_trylock(&raw mut (*c.as_raw()).lock, ptr::null_mut()) };
-            let other = DmaResvGuard {
-                resv: c,
-                _not_send: NotThreadSafe,
-            };
-
-            mem::forget(mem::replace(&mut guards[0].0, other));
-            Ok(locked)
-        })?;
-
-        assert_eq!(locked, 1);
-        assert!(!a.is_locked() && !b.is_locked() && !c.is_locked());
 
         Ok(())
     }
