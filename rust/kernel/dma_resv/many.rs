@@ -48,11 +48,12 @@ impl AcquireCtx {
         })
     }
 
-    /// After an [`EDEADLK`], all that is locked has to be unlocked, and the same object locked.
-    fn lock<'r>(&self, resv: &'r DmaResv, intr: bool) -> Result<ManyGuard<'r>> {
+    /// Locks an object. After an [`EDEADLK`], all that is locked has to be unlocked, and then the
+    /// same object locked.
+    fn lock<'a>(&'a self, resv: &'a DmaResv, intr: bool) -> Result<ManyGuard<'a>> {
         // SAFETY: By the type invariants, `resv.as_raw()` and `inner` are valid, are of the same
         // class, and this is the thread of `inner`. If it is locked, the owner lives, as in
-        // `DmaResv::lock()`.
+        // `DmaResv::lock()`, and by the invariant of `ManyGuard` so does its context.
         to_result(unsafe {
             if intr {
                 bindings::dma_resv_lock_interruptible(resv.as_raw(), self.inner.get())
@@ -61,8 +62,8 @@ impl AcquireCtx {
             }
         })?;
 
-        // INVARIANT: The lock was just taken. Only `lock_many_raw()` calls this, and it drops the
-        // guards before `self`.
+        // INVARIANT: The lock was just taken. The guard borrows `self`, and only `lock_many_raw()`
+        // gets it, which does not leak it.
         Ok(ManyGuard(DmaResvGuard {
             resv,
             _not_send: NotThreadSafe,
@@ -74,19 +75,20 @@ impl AcquireCtx {
 impl PinnedDrop for AcquireCtx {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariants, `inner` is initialized, this is its thread, and nothing
-        // is locked with it, as the guards were dropped before.
+        // is locked with it, as by the invariant of `ManyGuard` all guards were dropped.
         unsafe { bindings::ww_acquire_fini(self.inner.get()) };
     }
 }
 
 /// The lock of an object that [`lock_many()`] has locked.
 ///
-/// A [`DmaResvGuard`] that can't be leaked: nothing else makes a `ManyGuard` that could take its
-/// place, and the guard in it can't be borrowed mutably.
+/// A [`DmaResvGuard`] that can't be leaked. The closure only borrows it, and has none to put in its
+/// place: nothing else makes a `ManyGuard`, one of another call has another lifetime, and the guard
+/// in it can't be borrowed mutably.
 ///
 /// # Invariants
 ///
-/// It is dropped before the context that it was locked with.
+/// It is never leaked, and is dropped before the context that it was locked with.
 pub struct ManyGuard<'a>(DmaResvGuard<'a>);
 
 impl ManyGuard<'_> {
@@ -124,14 +126,14 @@ impl<'a> Deref for ManyGuard<'a> {
 /// comes again, also as that of another GEM object, is ignored, and so is what comes with it. So
 /// yield the objects that are written to first. Everything is unlocked when this returns.
 ///
-/// `resvs` is iterated over again each time that there is contention, so it has to yield the same.
-/// The caller limits how many there are.
+/// `resvs` is iterated over again each time that everything was unlocked, so it has to yield the
+/// same. The caller limits how many there are; lockdep can't count more than 2000.
 ///
 /// # Context
 ///
-/// May sleep, and so may `f`. No lock of a reservation object may be held, and `f` must not take
-/// another one: it may deadlock, which lockdep reports. `resvs`, and the drops of what comes with
-/// the objects, run with some of the objects locked.
+/// May sleep, and so may `f`. No lock of a reservation object may be held. Neither `resvs` nor `f`
+/// nor the drops of what comes with the objects may take another one, or drop the last reference to
+/// a GEM object, which may take one: that may deadlock, and lockdep reports it.
 ///
 /// # Errors
 ///
@@ -211,17 +213,20 @@ fn lock_many_raw<'r, D, R>(
     f: impl for<'c> FnOnce(&mut [(ManyGuard<'c>, D)]) -> Result<R>,
 ) -> Result<R> {
     pin_init::stack_pin_init!(let ctx = AcquireCtx::new());
-    // Dropped before `ctx`.
     let mut guards = KVVec::with_capacity(resvs.size_hint().0, GFP_KERNEL)?;
     let mut contended = None;
 
-    loop {
-        // This is what `dma_resv_lock_slow()` does, which ignores errors, though.
-        let contended_guard = contended.take().map(|resv| ctx.lock(resv, intr));
-        let mut contended_guard = contended_guard.transpose()?;
+    'again: loop {
+        guards.clear();
+        // Not `dma_resv_lock_slow()`, which ignores errors, and warns about an EDEADLK that is due
+        // to the limit of waiters of PREEMPT_RT.
+        let mut contended_guard = match contended {
+            Some(resv) => Some(ctx.lock(resv, intr)?),
+            None => None,
+        };
 
         for (resv, data) in resvs.clone() {
-            let guard = match contended_guard.take_if(|guard| ptr::eq(guard.resv, resv)) {
+            let guard = match contended_guard.take_if(|guard| ptr::eq(guard.resv(), resv)) {
                 Some(guard) => Ok(guard),
                 None => ctx.lock(resv, intr),
             };
@@ -231,21 +236,17 @@ fn lock_many_raw<'r, D, R>(
                 Err(error) if error == EALREADY => (),
                 Err(error) if error == EDEADLK => {
                     contended = Some(resv);
-                    break;
+                    continue 'again;
                 }
                 Err(error) => return Err(error),
             }
         }
-
-        if contended.is_none() {
-            break;
-        }
-        guards.clear();
+        break;
     }
 
     // SAFETY: `inner` is initialized, and nothing more is locked with it.
     unsafe { bindings::ww_acquire_done(ctx.inner.get()) };
 
-    // As `f` takes guards of any lifetime, it can't exchange them for those of another call.
+    // `f` takes guards of any lifetime, so it can't exchange them for those of another call.
     f(&mut guards)
 }
