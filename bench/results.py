@@ -162,7 +162,7 @@ def judge(measured, budget, misses):
         row["budget"] = limit[2] if limit else None
         row["verdict"] = "" if not limit else "met" if within(row, limit[2]) else "over"
         if row["verdict"] == "over" and miss:
-            row.update(allowed=miss[2], reason=miss[3])
+            row.update(allowed=miss[2], reason="; tried: ".join(miss[3:]))
             if within(row, miss[2]):
                 row["verdict"] = "known"
         rows.append(row)

@@ -188,7 +188,7 @@ class Budgets(Case):
         for name in ("budget.tsv", "misses.tsv"):
             for line in results.limits(BENCH / name):
                 self.assertIn(line[0], results.METERS)
-                self.assertEqual(len(line), 3 if name == "budget.tsv" else 4)
+                self.assertEqual(len(line), 3 if name == "budget.tsv" else 5)
 
 
 class Report(Case):
