@@ -274,29 +274,40 @@ class Lab(unittest.TestCase):
 
     # --- toolchain ---
 
-    def without_root(self, *tools):
-        """scripts/toolchain with these programs alone, and not as root."""
+    def machine(self, uid, *tools, **programs):
+        """scripts/toolchain as the user `uid`, with these tools of this machine and these programs alone."""
         bin_ = self.dir / "bin"
-        bin_.mkdir()
+        bin_.mkdir(exist_ok=True)
         for tool in ("bash", "env", "dirname", "nproc", "mkdir", "flock", "cat", "rm", "git", "python3",
                      "sed", "awk", "grep", "head", "paste", "sort", "tail", "uname", *tools):
-            (bin_ / tool).symlink_to(shutil.which(tool))
-        (bin_ / "id").write_text("#!/bin/sh\necho 1000\n")
-        (bin_ / "id").chmod(0o755)
+            if not (bin_ / tool).exists():
+                (bin_ / tool).symlink_to(shutil.which(tool))
+        for name, text in {"id": f"echo {uid}", **programs}.items():
+            (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
+            (bin_ / name).chmod(0o755)
         status, out = self.run_(SCRIPTS / "toolchain", PATH=str(bin_))
         self.assertEqual(status, 1, out)
         return out
 
+    def test_old_lists(self):
+        """As root, packages are chosen by apt's lists of today."""
+        apt = {"apt-get": f'echo "$1" >>{self.dir}/apt; [ "$1" = update ]',
+               "apt-cache": 'shift; for p; do printf "%s:\\n  Candidate: 1\\n" "$p"; done'}
+        for commands in "update\ninstall\n", "install\n":
+            self.machine(0, "find", "sleep", "touch", "tr", "cut", "kill", **apt)
+            self.assertEqual((self.dir / "apt").read_text(), commands)
+            (self.dir / "apt").unlink()
+
     @unittest.skipUnless(shutil.which("apt-get"), "needs apt")
     def test_no_root_no_tools(self):
         """One message names all packages, those of the kernel's toolchain as well."""
-        out = self.without_root("apt-get", "apt-cache", "dpkg")
+        out = self.machine(1000, "apt-get", "apt-cache", "dpkg")
         self.assertRegex(out, r"run this, .* sudo sh -c 'apt-get update && apt-get install .*qemu-system-x86")
         self.assertRegex(out, r"apt-get install .*\bflex\b")
         self.assertEqual(out.count("\n"), 1, out)
 
     def test_no_apt(self):
-        out = self.without_root()
+        out = self.machine(1000)
         self.assertRegex(out, r"there is no apt-get here; install these by other means: .*program flex, .*"
                               r"The kernel needs rustc 1.*; found: rustc none, bindgen none, clang none\n")
 

@@ -2,6 +2,7 @@
 """Tests of how scripts/ is laid out: where a script runs, how long it is, and that each script
 that a file names exists."""
 
+import json
 import re
 import subprocess
 import unittest
@@ -57,6 +58,16 @@ class Layout(unittest.TestCase):
         packages = re.search(r'--no-install-recommends ([\w -]+)"', text)[1].split()
         self.assertEqual(packages, re.search(r"--include=(\S+)", (SCRIPTS / "bare").read_text())[1].split(","))
         self.assertRegex(text, r"(?m)^ARG BASE\nFROM \$\{BASE\}$")
+
+    def test_oldest_rust(self):
+        """What Loom and the fuzzer depend on can be built by the oldest Rust that the lab takes."""
+        for crate in "tests/loom", "fuzz":
+            said = subprocess.run(["cargo", "metadata", "--format-version=1"], cwd=ROOT / crate, check=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+            packages = json.loads(said)["packages"]
+            needs = {p["name"]: [int(n) for n in (p["rust_version"] or "1").split(".")][:2] for p in packages}
+            oldest = next(needs[p["name"]] for p in packages if p["manifest_path"] == f"{ROOT}/{crate}/Cargo.toml")
+            self.assertEqual([name for name, version in needs.items() if version > oldest], [])
 
     def test_help(self):
         """`make help` describes each target, in a line that fits, with the times that the pages have."""
