@@ -71,7 +71,7 @@ beside() {
 	beside+=($!)
 	set +m
 	# shellcheck disable=SC2016
-	[ ${#beside[@]} != 1 ] || at_exit '[ ${#beside[@]} = 0 ] || kill "${beside[@]}" 2>/dev/null || true'
+	[ ${#beside[@]} != 1 ] || at_exit '[ ${#beside[@]} = 0 ] || kill -- "${beside[@]/#/-}" 2>/dev/null || true'
 }
 beside=()
 

@@ -65,9 +65,9 @@ class Layout(unittest.TestCase):
             said = subprocess.run(["cargo", "metadata", "--format-version=1"], cwd=ROOT / crate, check=True,
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
             packages = json.loads(said)["packages"]
-            needs = {p["name"]: [int(n) for n in (p["rust_version"] or "1").split(".")][:2] for p in packages}
-            oldest = next(needs[p["name"]] for p in packages if p["manifest_path"] == f"{ROOT}/{crate}/Cargo.toml")
-            self.assertEqual([name for name, version in needs.items() if version > oldest], [])
+            needs = {p["manifest_path"]: [int(n) for n in (p["rust_version"] or "1").split(".")][:2] for p in packages}
+            oldest = needs[f"{ROOT}/{crate}/Cargo.toml"]
+            self.assertEqual([path for path, version in needs.items() if version > oldest], [])
 
     def test_help(self):
         """`make help` describes each target, in a line that fits, with the times that the pages have."""
